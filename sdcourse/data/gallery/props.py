@@ -1,7 +1,7 @@
 """Hats, accessories and the branch: sprites that are put at a subject's anchors.
 
-A hat's brim lies on y = 80 and is 60 units wide; a scarf is 60 units wide around y = 40; a balloon's
-string ends at (50, 98). The renderer scales them so that those 60 units match the anchor's width.
+A hat's brim lies on y = 80, a scarf hangs around y = 40; both are about 60 units wide. A balloon's
+string ends at (50, 98). The renderer scales hats and scarves to the width of their anchor.
 """
 
 from .pen import GREEN, MAIN, WHITE, WOOD, Anchor, Pen, dark, light

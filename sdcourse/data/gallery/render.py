@@ -23,11 +23,11 @@ from .subjects import SUBJECTS
 BATCH = 32  # scenes painted together: small enough to stay in the processor's cache
 MAX_SIZE = 512
 LAYERS = ("mount", "subject", "accessory", "hat")  # mask values 1 to 4; 0 is the background
-HAT_WIDTH = 60  # units of a hat's or scarf's drawing that match the anchor's width
+HAT_WIDTH = 52  # units of a hat or scarf that match the width of its anchor
 
 _DRAWINGS = {**SUBJECTS, **HATS, **ACCESSORIES, **PLACES}
 # Where a drawing is held when it is put onto an anchor, in its own units.
-_GRIPS = {**dict.fromkeys(HATS, (50, 78)), "scarf": (50, 44), "balloon": (50, 98), "branch": (50, 50)}
+_GRIPS = {**dict.fromkeys(HATS, (50, 78)), "scarf": (50, 44), "balloon": (50, 90), "branch": (50, 50)}
 
 
 def render(scenes: Sequence[Scene], size: int = 64) -> torch.Tensor:
@@ -149,12 +149,19 @@ class Placement:
         return np.column_stack([inverse * 0.5, centre]) / (EXTENT / 2)
 
 
-def _worn(parent: Placement, anchor: Anchor, name: str, scale: float | None = None) -> Placement:
-    """Put a drawing onto an anchor of its wearer; it leans with the wearer."""
-    if scale is None:
-        scale = parent.scale * anchor.width / HAT_WIDTH
-    tilt = 0.0 if name == "balloon" else parent.tilt + (-anchor.tilt if parent.flip else anchor.tilt)
+def _worn(parent: Placement, anchor: Anchor, name: str) -> Placement:
+    """Put a hat or scarf onto an anchor of its wearer; it leans with the wearer."""
+    scale = parent.scale * anchor.width / HAT_WIDTH
+    tilt = parent.tilt + (-anchor.tilt if parent.flip else anchor.tilt)
     return Placement(parent.point(anchor.x, anchor.y), _GRIPS[name], scale, 1.0, tilt, parent.flip)
+
+
+def _balloon(hand) -> Placement:
+    """A string from the hand to a balloon in the upper corner on the hand's side."""
+    corner = np.array([0.17 if hand[0] < 0.5 else 0.83, 0.2])
+    right, up = corner[0] - hand[0], hand[1] - corner[1]
+    scale = np.clip(np.hypot(right, up) / 0.62, 0.42, 0.6)  # from hand to balloon are 62 units
+    return Placement(hand, _GRIPS["balloon"], scale, 1.0, np.degrees(np.arctan2(right, up)))
 
 
 def _layers(scene: Scene, level: int) -> list[tuple[int, str, int, Placement, str]]:
@@ -165,15 +172,15 @@ def _layers(scene: Scene, level: int) -> list[tuple[int, str, int, Placement, st
         mount = Placement(at, (50, 96), 0.72 * scale / 0.74, scene.stretch, 0, scene.flip)
         back = _drawing("horse", scene.variant, level)[1]["back"]
         layers.append((0, "horse", scene.variant, mount, scene.mount_color))
-        at, scale = mount.point(back.x, back.y + 15), 0.55 * scale / 0.74
+        at, scale = mount.point(back.x, back.y + 15), 0.64 * scale / 0.74
     elif scene.relation == "sitting on a branch":
         at, scale = (scene.x, scene.y - 0.12), 0.85 * scale
         layers.append((0, "branch", scene.variant, Placement((0.5, at[1]), _GRIPS["branch"], 1.0, flip=scene.flip), "brown"))
     body = Placement(at, (50, 96), scale, scene.stretch, scene.tilt, scene.flip)
     anchors = _drawing(scene.subject, scene.variant, level)[1]
     if scene.accessory == "balloon":
-        balloon = _worn(body, anchors["hand"], "balloon", scale=0.42)
-        layers.append((2, "balloon", scene.variant, balloon, scene.accessory_color))
+        hand = body.point(anchors["hand"].x, anchors["hand"].y)
+        layers.append((2, "balloon", scene.variant, _balloon(hand), scene.accessory_color))
     layers.append((1, scene.subject, scene.variant, body, scene.color))
     if scene.accessory == "scarf":
         layers.append((2, "scarf", scene.variant, _worn(body, anchors["neck"], "scarf"), scene.accessory_color))

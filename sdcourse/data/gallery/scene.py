@@ -172,7 +172,10 @@ def _random_scene(rng: np.random.Generator) -> Scene:
     if subject in WEARERS:
         hat = pick(HATS[1:], 4) if u[5] < 0.5 else "none"
         accessory = pick(ACCESSORIES[1:], 6) if u[7] < 0.3 else "none"
-    lowest, highest = (0.62, 0.76) if hat != "none" else (0.66, 0.86)
+    # Room above the head for what is worn there.
+    lowest, highest = (0.66, 0.86) if hat == "none" else (0.62, 0.76)
+    if relation == "riding a horse":
+        highest -= 0.08
     return Scene(
         subject=subject,
         color=color,

@@ -1,0 +1,82 @@
+"""The judge: a small classifier that reads every attribute of a gallery picture.
+
+It tells whether a picture shows what its prompt said, and its features give a Fréchet distance.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from sdcourse.data.gallery import ATTRIBUTES, Scene
+
+FEATURES = 192
+_WIDTHS = (32, 64, 128, FEATURES)
+
+
+class Judge(nn.Module):
+    """Pictures (n, 3, 64, 64) in [-1, 1] to one set of logits for each attribute."""
+
+    def __init__(self, attributes: dict[str, tuple[str, ...]] = ATTRIBUTES):
+        super().__init__()
+        self.attributes = {name: tuple(values) for name, values in attributes.items()}
+        layers, channels = [], 3
+        for width in _WIDTHS:
+            layers += [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.SiLU()]
+            layers += [_Residual(width)]
+            channels = width
+        self.trunk = nn.Sequential(*layers)
+        self.mix = nn.Sequential(nn.Linear(FEATURES * 16, FEATURES), nn.SiLU())
+        self.heads = nn.ModuleDict({k: nn.Linear(FEATURES, len(v)) for k, v in self.attributes.items()})
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """(n, 192)."""
+        return self.mix(self.trunk(images).flatten(1))
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.features(images)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    @torch.no_grad()
+    def read(self, images: torch.Tensor, batch_size: int = 256) -> list[dict[str, str]]:
+        """What each picture shows.
+
+        Args:
+            images: (n, 3, 64, 64) in [-1, 1].
+        """
+        device = next(self.parameters()).device
+        readings = []
+        for part in images.split(batch_size):
+            best = {k: logits.argmax(1).tolist() for k, logits in self(part.to(device)).items()}
+            readings += [{k: self.attributes[k][v[i]] for k, v in best.items()} for i in range(len(part))]
+        return readings
+
+    def save(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()},
+                  folder / "model.safetensors")  # fmt: skip
+        (folder / "config.json").write_text(json.dumps({"attributes": self.attributes}, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Judge":
+        config = json.loads((folder / "config.json").read_text())
+        judge = cls(config["attributes"])
+        state = load_file(folder / "model.safetensors")
+        judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        return judge.eval()
+
+
+class _Residual(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv, self.norm, self.act = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.SiLU()
+
+    def forward(self, x):
+        return x + self.act(self.norm(self.conv(x)))
+
+
+def labels(scenes: list[Scene], attributes: dict[str, tuple[str, ...]] = ATTRIBUTES) -> dict[str, torch.Tensor]:
+    """The attributes of scenes as class numbers, (n,) each."""
+    return {k: torch.tensor([v.index(getattr(s, k)) for s in scenes]) for k, v in attributes.items()}

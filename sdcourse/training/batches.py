@@ -1,0 +1,36 @@
+"""Fresh gallery pictures for training: drawn in large pools, because the renderer likes many at once."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from sdcourse.data.gallery import Scene, random_scenes, render
+
+POOL = 1024
+
+
+@lru_cache(maxsize=1)
+def _pool(index: int, seed: int, split: str) -> tuple[list[Scene], torch.Tensor]:
+    if split == "all":  # for the judge, which has to read every combination
+        scenes = random_scenes(POOL * 3 // 4, seed=seed + index) + random_scenes(POOL // 4, seed + index, "heldout")
+    else:
+        scenes = random_scenes(POOL, seed=seed + index, split=split)
+    order = np.random.default_rng(index).permutation(len(scenes))
+    scenes = [scenes[i] for i in order]
+    return scenes, render(scenes)
+
+
+def gallery_batch(step: int, batch_size: int, seed: int, split: str = "train") -> tuple[list[Scene], torch.Tensor]:
+    """Batch number `step` of an endless stream.
+
+    Args:
+        batch_size: a divisor of 1024.
+
+    Returns:
+        scenes, and their pictures as float (batch_size, 3, 64, 64) in [-1, 1].
+    """
+    per_pool = POOL // batch_size
+    scenes, pictures = _pool(step // per_pool, seed, split)
+    part = slice((step % per_pool) * batch_size, (step % per_pool + 1) * batch_size)
+    return scenes[part], pictures[part].float() / 127.5 - 1

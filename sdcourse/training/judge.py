@@ -1,0 +1,41 @@
+"""Train the judge on renders of every combination, held-out ones too: it must read what a model draws."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from sdcourse.models.judge import Judge, labels
+
+from .batches import gallery_batch
+from .loop import train_for
+
+BATCH_SIZE = 64
+LEARNING_RATE = 2e-3
+
+
+def soften(images: torch.Tensor, step: int) -> torch.Tensor:
+    """Half of the batches slightly blurred and noisy, as decoded pictures are."""
+    if step % 2:
+        return images
+    blurred = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+    strength = torch.rand(len(images), 1, 1, 1, device=images.device)
+    return torch.lerp(images, blurred, strength) + 0.04 * torch.randn_like(images)
+
+
+def train_judge(folder: Path, budget: float, device: str, seed: int = 0) -> Judge:
+    """Train for `budget` seconds and save to `folder/judge`."""
+    torch.manual_seed(seed)
+    judge = Judge().to(device)
+
+    def compute_loss(step):
+        scenes, images = gallery_batch(step, BATCH_SIZE, seed=3_000_000 + seed, split="all")
+        logits = judge(soften(images.to(device), step))
+        truth = {k: v.to(device) for k, v in labels(scenes, judge.attributes).items()}
+        loss = sum(F.cross_entropy(logits[k], truth[k]) for k in logits)
+        accuracy = sum((logits[k].argmax(1) == truth[k]).float().mean() for k in logits) / len(logits)
+        return loss, {"accuracy": accuracy.item()}
+
+    train_for(budget, judge, compute_loss, folder / "runs" / "judge", LEARNING_RATE, weight_decay=0.05)
+    judge.save(folder / "judge")
+    return judge
