@@ -203,10 +203,10 @@ def _generators(seed, n):
 
 
 def _as_texts(name: str, value) -> list[str]:
-    texts = [value] if isinstance(value, str) else list(value)
-    if not texts or not all(isinstance(text, str) for text in texts):
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, Sequence) or not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{name} must be a text or a list of texts, not {value!r}.")
-    return texts
+    return list(texts)
 
 
 def _check_size(pipe, height, width) -> tuple[int, int]:

@@ -80,3 +80,16 @@ class _Residual(nn.Module):
 def labels(scenes: list[Scene], attributes: dict[str, tuple[str, ...]] = ATTRIBUTES) -> dict[str, torch.Tensor]:
     """The attributes of scenes as class numbers, (n,) each."""
     return {k: torch.tensor([v.index(getattr(s, k)) for s in scenes]) for k, v in attributes.items()}
+
+
+def load_judge(device: str | None = None) -> Judge:
+    """The shipped judge, ready to read.
+
+    Raises:
+        DamagedWeights: if its files are missing or damaged.
+    """
+    from .loading import check_weights
+    from .registry import WEIGHTS
+
+    check_weights(WEIGHTS / "judge")
+    return Judge.load(WEIGHTS / "judge").to(device or "cpu")

@@ -1,0 +1,80 @@
+"""All recipes by name, and the way from their parts to a folder that any tool can load."""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from sdcourse.errors import check_name
+from sdcourse.models.components import make_scheduler
+
+from .clip import train_clip
+from .judge import train_judge
+from .tokenizer import train_tokenizer
+from .unet import train_unet
+from .vae import train_vae
+
+# What each part needs to be there before it, and its share of the budget of the whole.
+NEEDS = {
+    "tokenizer": (),
+    "judge": (),
+    "vae": (),
+    "clip": ("tokenizer",),
+    "unet": ("vae", "tokenizer", "text_encoder"),
+}
+SHARES = {"judge": 0.08, "vae": 0.40, "clip": 0.12, "unet": 0.40}
+RECIPES = (*NEEDS, "pocket-sd")
+
+
+def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
+    """Train one part, or everything in order, into `folder`; started again, it goes on.
+
+    Args:
+        name: one of `RECIPES`. "pocket-sd" is the whole; it ends in `folder/pocket-sd`.
+        budget: seconds of training in all.
+        device: "cpu", "cuda", ...
+
+    Raises:
+        ValueError: for an unknown name.
+        FileNotFoundError: if a part that this one builds on is not in `folder`.
+    """
+    check_name("recipe", name, RECIPES)
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "pocket-sd":
+        for part in NEEDS:
+            train(part, folder, budget * SHARES.get(part, 0), device, seed)
+        return assemble(folder, folder / "pocket-sd")
+    for need in NEEDS[name]:
+        if not (folder / need).is_dir():
+            trainer = "clip" if need == "text_encoder" else need
+            raise FileNotFoundError(
+                f"{name} builds on {need}, which is not in {folder}: run `sdcourse train {trainer} --out {folder}` first."
+            )
+    if name == "tokenizer":
+        return train_tokenizer(folder, seed)
+    recipe = {"judge": train_judge, "vae": train_vae, "clip": train_clip, "unet": train_unet}[name]
+    return recipe(folder, budget, device, seed)
+
+
+def assemble(parts: Path, out: Path) -> StableDiffusionPipeline:
+    """Put trained parts together as a Stable Diffusion pipeline in half precision, in `out`."""
+    text_encoder = CLIPTextModel.from_pretrained(parts / "text_encoder", dtype=torch.float32)
+    pipe = StableDiffusionPipeline(
+        vae=AutoencoderKL.from_pretrained(parts / "vae"),
+        text_encoder=text_encoder,
+        tokenizer=CLIPTokenizer.from_pretrained(parts / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(parts / "unet"),
+        scheduler=make_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.to(torch.float16).save_pretrained(out)
+    _say_float32(out / "text_encoder" / "config.json")
+    return pipe.to(torch.float32)
+
+
+def _say_float32(config: Path):
+    """transformers loads what the configuration says, diffusers float32: unless both agree, mixing fails."""
+    config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
