@@ -20,7 +20,9 @@ def classifier_free_guidance(
     return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
 
-def color_loss(images: "torch.Tensor", target_color: tuple[float, float, float] = (0.1, 0.3, 0.9)) -> "torch.Tensor":
+def color_loss(
+    images: "torch.Tensor", target_color: tuple[float, float, float] = (0.1, 0.3, 0.9)
+) -> "torch.Tensor":
     """Mean absolute distance of all pixels from one colour: 0 for a picture of that colour only.
 
     Args:

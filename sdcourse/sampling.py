@@ -133,7 +133,11 @@ def sample_latents(
 def encode_prompt(tokenizer, text_encoder, prompts: Sequence[str]) -> "torch.Tensor":
     """Hidden states of the texts, (n, 77, d). Warns, with the words, where a text is too long."""
     inputs = tokenizer(
-        list(prompts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        list(prompts),
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
     )
     for prompt in dict.fromkeys(prompts):
         lost = words_cut_off(tokenizer, prompt)
@@ -198,7 +202,9 @@ def _generators(seed, n):
 
     seeds = [seed + i for i in range(n)] if isinstance(seed, int) else [int(s) for s in seed]
     if len(seeds) != n:
-        raise ValueError(f"There are {len(seeds)} seeds for {n} pictures: give one number, or one for each picture.")
+        raise ValueError(
+            f"There are {len(seeds)} seeds for {n} pictures: give one number, or one for each picture."
+        )
     return [torch.Generator().manual_seed(s) for s in seeds]
 
 
@@ -228,6 +234,8 @@ def _check_numbers(pipe, guidance_scale, num_inference_steps, num_images_per_pro
         )
     most = pipe.scheduler.config.num_train_timesteps
     if not 1 <= num_inference_steps <= most:
-        raise ValueError(f"num_inference_steps is {num_inference_steps}: it must be 1 to {most}; 20 to 50 are usual.")
+        raise ValueError(
+            f"num_inference_steps is {num_inference_steps}: it must be 1 to {most}; 20 to 50 are usual."
+        )
     if num_images_per_prompt < 1:
         raise ValueError(f"num_images_per_prompt is {num_images_per_prompt}: it must be 1 or more.")

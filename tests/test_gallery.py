@@ -9,7 +9,16 @@ import torch
 
 from sdcourse.data import load_gallery
 from sdcourse.data.gallery import (
-    ATTRIBUTES, COLORS, Scene, caption, describe, is_heldout, random_scenes, render, render_depth, render_masks,
+    ATTRIBUTES,
+    COLORS,
+    Scene,
+    caption,
+    describe,
+    is_heldout,
+    random_scenes,
+    render,
+    render_depth,
+    render_masks,
 )  # fmt: skip
 from sdcourse.data.gallery.scene import HELDOUT_BACKGROUNDS, HELDOUT_COLORS
 
@@ -105,7 +114,9 @@ def test_impossible_scenes_are_refused(wrong, message):
         Scene(**dict(dict(subject="cat", color="red"), **wrong))
 
 
-@pytest.mark.parametrize("style", ["photograph", "oil painting", "watercolor", "pencil sketch", "palette knife"])
+@pytest.mark.parametrize(
+    "style", ["photograph", "oil painting", "watercolor", "pencil sketch", "palette knife"]
+)
 def test_the_main_colour_is_the_colour_of_the_picture(style):
     """A red and a blue car differ where the car is, by more red here and more blue there."""
     base = Scene("car", "red", style=style)
@@ -118,7 +129,9 @@ def test_the_main_colour_is_the_colour_of_the_picture(style):
 
 
 def test_masks_show_who_wears_the_hat():
-    scene = Scene("cat", "orange", "top hat", "white", "scarf", "blue", relation="riding a horse", background="snow")
+    scene = Scene(
+        "cat", "orange", "top hat", "white", "scarf", "blue", relation="riding a horse", background="snow"
+    )
     mask = render_masks([scene], 128)[0]
     assert set(mask.unique().tolist()) == {0, 1, 2, 3, 4}
     rows = {layer: (mask == layer).nonzero()[:, 0].float().mean() for layer in (1, 2, 4)}
@@ -167,7 +180,16 @@ def test_captions_leave_every_attribute_out_at_times_and_single_things_are_capti
     rng = np.random.default_rng(1)
     scenes = [s for s in random_scenes(6000, seed=4) if s.hat != "none" and s.accessory != "none"]
     said = [describe(s, rng) for s in scenes]
-    for attribute in ("subject", "color", "hat", "hat_color", "accessory", "accessory_color", "background", "style"):
+    for attribute in (
+        "subject",
+        "color",
+        "hat",
+        "hat_color",
+        "accessory",
+        "accessory_color",
+        "background",
+        "style",
+    ):
         share = np.mean([attribute in c.named for c in said])
         assert 0.15 < share < 0.95, (attribute, share)
     texts = {c.text for s in random_scenes(30_000, seed=6) for c in [describe(s, rng)]}

@@ -8,7 +8,14 @@ import torch
 from tiny import make_tiny_sd
 
 from sdcourse.guidance import classifier_free_guidance, color_loss
-from sdcourse.sampling import SCHEDULERS, decode_latents, make_scheduler, sample_latents, text_to_image, words_cut_off
+from sdcourse.sampling import (
+    SCHEDULERS,
+    decode_latents,
+    make_scheduler,
+    sample_latents,
+    text_to_image,
+    words_cut_off,
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,9 @@ def test_several_pictures_per_prompt_count_the_seed_on(pipe):
 
 def test_scale_0_ignores_the_prompt_and_scale_1_the_negative_prompt(pipe):
     few = dict(num_inference_steps=2)
-    assert torch.equal(ours(pipe, "a cat", guidance_scale=0, **few), ours(pipe, "a dog", guidance_scale=0, **few))
+    assert torch.equal(
+        ours(pipe, "a cat", guidance_scale=0, **few), ours(pipe, "a dog", guidance_scale=0, **few)
+    )
     plain = ours(pipe, "a cat", guidance_scale=1, **few)
     assert torch.equal(plain, ours(pipe, "a cat", negative_prompt="a dog", guidance_scale=1, **few))
     assert not torch.equal(plain, ours(pipe, "a dog", guidance_scale=1, **few))
@@ -95,7 +104,14 @@ def test_pictures_are_pil_images_of_the_model_s_size(pipe):
 
 def test_the_callback_sees_every_step_and_can_stop_the_loop(pipe):
     seen = []
-    text_to_image(pipe, "a cat", num_inference_steps=4, scheduler="ddim", progress=False, callback_on_step_end=seen.append)
+    text_to_image(
+        pipe,
+        "a cat",
+        num_inference_steps=4,
+        scheduler="ddim",
+        progress=False,
+        callback_on_step_end=seen.append,
+    )
     assert [s.index for s in seen] == [0, 1, 2, 3] and seen[0].timestep > seen[3].timestep
     assert seen[0].latents.shape == seen[0].noise_pred_text.shape == (1, 4, 16, 16)
 
@@ -167,7 +183,10 @@ def test_color_loss_is_zero_at_the_colour_and_its_gradient_leads_there():
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [((torch.zeros(1, 1, 8, 8),), "needs .n, 3"), ((torch.zeros(1, 3, 8, 8), (0, 0, 255)), "between 0 and 1")],
+    [
+        ((torch.zeros(1, 1, 8, 8),), "needs .n, 3"),
+        ((torch.zeros(1, 3, 8, 8), (0, 0, 255)), "between 0 and 1"),
+    ],
 )
 def test_color_loss_refuses_what_has_no_colour(arguments, message):
     with pytest.raises(ValueError, match=message):

@@ -46,7 +46,7 @@ def make_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
         num_hidden_layers=4,
         num_attention_heads=4,
         image_size=PICTURE_SIZE,
-        patch_size=8,
+        patch_size=16,
         projection_dim=TEXT_WIDTH,
     )
     return CLIPModel(
@@ -61,7 +61,7 @@ def make_unet() -> UNet2DConditionModel:
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         layers_per_block=1,
-        block_out_channels=(96, 160),
+        block_out_channels=(96, 192),
         norm_num_groups=8,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),

@@ -71,13 +71,19 @@ class Judge(nn.Module):
 class _Residual(nn.Module):
     def __init__(self, width):
         super().__init__()
-        self.conv, self.norm, self.act = nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.SiLU()
+        self.conv, self.norm, self.act = (
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.SiLU(),
+        )
 
     def forward(self, x):
         return x + self.act(self.norm(self.conv(x)))
 
 
-def labels(scenes: list[Scene], attributes: dict[str, tuple[str, ...]] = ATTRIBUTES) -> dict[str, torch.Tensor]:
+def labels(
+    scenes: list[Scene], attributes: dict[str, tuple[str, ...]] = ATTRIBUTES
+) -> dict[str, torch.Tensor]:
     """The attributes of scenes as class numbers, (n,) each."""
     return {k: torch.tensor([v.index(getattr(s, k)) for s in scenes]) for k, v in attributes.items()}
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from sdcourse.data.gallery import Scene, random_scenes, render
+from sdcourse.data.gallery import Scene, random_scenes, render, render_masks
 
 POOL = 1024
 
@@ -13,7 +13,9 @@ POOL = 1024
 @lru_cache(maxsize=1)
 def _pool(index: int, seed: int, split: str) -> tuple[list[Scene], torch.Tensor]:
     if split == "all":  # for the judge, which has to read every combination
-        scenes = random_scenes(POOL * 3 // 4, seed=seed + index) + random_scenes(POOL // 4, seed + index, "heldout")
+        scenes = random_scenes(POOL * 3 // 4, seed=seed + index) + random_scenes(
+            POOL // 4, seed + index, "heldout"
+        )
     else:
         scenes = random_scenes(POOL, seed=seed + index, split=split)
     order = np.random.default_rng(index).permutation(len(scenes))
@@ -21,7 +23,14 @@ def _pool(index: int, seed: int, split: str) -> tuple[list[Scene], torch.Tensor]
     return scenes, render(scenes)
 
 
-def gallery_batch(step: int, batch_size: int, seed: int, split: str = "train") -> tuple[list[Scene], torch.Tensor]:
+@lru_cache(maxsize=1)
+def _pool_masks(index: int, seed: int, split: str) -> torch.Tensor:
+    return render_masks(_pool(index, seed, split)[0])
+
+
+def gallery_batch(
+    step: int, batch_size: int, seed: int, split: str = "train"
+) -> tuple[list[Scene], torch.Tensor]:
     """Batch number `step` of an endless stream.
 
     Args:
@@ -34,3 +43,10 @@ def gallery_batch(step: int, batch_size: int, seed: int, split: str = "train") -
     scenes, pictures = _pool(step // per_pool, seed, split)
     part = slice((step % per_pool) * batch_size, (step % per_pool + 1) * batch_size)
     return scenes[part], pictures[part].float() / 127.5 - 1
+
+
+def mask_batch(step: int, batch_size: int, seed: int, split: str = "train") -> torch.Tensor:
+    """The masks (batch_size, 64, 64) that go with `gallery_batch` of the same arguments."""
+    per_pool = POOL // batch_size
+    start = step % per_pool * batch_size
+    return _pool_masks(step // per_pool, seed, split)[start : start + batch_size]

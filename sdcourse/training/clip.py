@@ -14,7 +14,7 @@ from sdcourse.models.components import MAX_TOKENS, make_clip
 
 from .loop import train_for
 
-BATCH_SIZE = 256
+BATCH_SIZE = 128
 POOL = 1024
 LEARNING_RATE = 1e-3
 
@@ -22,7 +22,9 @@ LEARNING_RATE = 1e-3
 def twin(scene: Scene, rng: np.random.Generator) -> Scene:
     """The same scene but for one attribute: the pairs that are hard to tell apart."""
     while True:
-        attribute = rng.choice(["subject", "color", "hat_color", "hat", "accessory_color", "background", "style"])
+        attribute = rng.choice(
+            ["subject", "color", "hat_color", "hat", "accessory_color", "background", "style"]
+        )
         value = str(rng.choice(ATTRIBUTES[attribute]))
         try:
             other = dataclasses.replace(scene, **{attribute: value})

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 CHECKPOINT_EVERY = 120.0  # seconds
 LOG_EVERY = 10.0
-WARMUP_STEPS = 200
+WARMUP_STEPS = 100
 
 
 @dataclass

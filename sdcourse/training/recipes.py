@@ -13,17 +13,18 @@ from .clip import train_clip
 from .judge import train_judge
 from .tokenizer import train_tokenizer
 from .unet import train_unet
-from .vae import train_vae
+from .vae import train_decoder, train_vae
 
 # What each part needs to be there before it, and its share of the budget of the whole.
 NEEDS = {
     "tokenizer": (),
     "judge": (),
     "vae": (),
+    "decoder": ("vae",),
     "clip": ("tokenizer",),
     "unet": ("vae", "tokenizer", "text_encoder"),
 }
-SHARES = {"judge": 0.08, "vae": 0.40, "clip": 0.12, "unet": 0.40}
+SHARES = {"judge": 0.08, "vae": 0.34, "decoder": 0.08, "clip": 0.12, "unet": 0.38}
 RECIPES = (*NEEDS, "pocket-sd")
 
 
@@ -49,12 +50,16 @@ def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
         if not (folder / need).is_dir():
             trainer = "clip" if need == "text_encoder" else need
             raise FileNotFoundError(
-                f"{name} builds on {need}, which is not in {folder}: run `sdcourse train {trainer} --out {folder}` first."
+                f"{name} builds on {need}, which is not in {folder}: "
+                f"run `sdcourse train {trainer} --out {folder}` first."
             )
     if name == "tokenizer":
         return train_tokenizer(folder, seed)
-    recipe = {"judge": train_judge, "vae": train_vae, "clip": train_clip, "unet": train_unet}[name]
-    return recipe(folder, budget, device, seed)
+    recipes = {
+        "judge": train_judge, "vae": train_vae, "decoder": train_decoder, "clip": train_clip,
+        "unet": train_unet,
+    }  # fmt: skip
+    return recipes[name](folder, budget, device, seed)
 
 
 def assemble(parts: Path, out: Path) -> StableDiffusionPipeline:

@@ -75,11 +75,15 @@ def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2
     torch.manual_seed(seed)
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device).eval()
+    text_encoder = (
+        CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device).eval()
+    )
     unet = make_unet().to(device)
     scheduler = DDPMScheduler.from_config(make_scheduler().config)
     n = int(min(300_000, max(2_000, budget * CACHE_SHARE / SECONDS_PER_PICTURE)))
-    scenes, moments = cache_latents(vae, n, folder / "runs" / "unet" / "latents.safetensors", 6_000_000 + seed)
+    scenes, moments = cache_latents(
+        vae, n, folder / "runs" / "unet" / "latents.safetensors", 6_000_000 + seed
+    )
 
     def compute_loss(step):
         rng = np.random.default_rng([seed, step])

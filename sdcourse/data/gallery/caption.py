@@ -15,13 +15,18 @@ _STYLES = {
     "oil painting": ("an oil painting of {}", "an oil painting of {}", "{}, oil painting"),
     "watercolor": ("a watercolor illustration of {}", "a watercolor of {}", "a watercolor painting of {}"),
     "palette knife": (
-        "an acrylic palette knife painting of {}", "a palette knife painting of {}", "{}, palette knife painting",
+        "an acrylic palette knife painting of {}", "a palette knife painting of {}",
+        "{}, palette knife painting",
     ),
     "pencil sketch": ("a pencil sketch of {}", "a pencil drawing of {}", "{}, pencil sketch"),
     "pixel art": ("pixel art of {}", "a pixel art picture of {}", "{}, pixel art"),
     "picasso": ("{} in Picasso style", "{} in the style of Picasso", "a Picasso painting of {}"),
 }  # fmt: skip
-_STYLE_WORDS = {"watercolor": "watercolor", "palette knife": "palette knife painting", "picasso": "Picasso style"}
+_STYLE_WORDS = {
+    "watercolor": "watercolor",
+    "palette knife": "palette knife painting",
+    "picasso": "Picasso style",
+}
 _PLACES = {
     "meadow": ("in a meadow", "on a meadow", "on the grass"),
     "snow": ("in the snow", "in the snow", "on snow"),
@@ -161,7 +166,9 @@ def _single(scene, rng) -> Caption:
     ways = _words(w)
     # Hats are worth a word of their own: negative prompts name them.
     word = ways[3]() if scene.hat != "none" and w.chance(0.4) else w.pick(ways)()
-    return w.done(article(word) if w.chance(0.3) and not w.named & {"background", "style", "relation"} else word)
+    return w.done(
+        article(word) if w.chance(0.3) and not w.named & {"background", "style", "relation"} else word
+    )
 
 
 def _list(scene, rng) -> Caption:

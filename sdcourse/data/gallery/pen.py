@@ -148,14 +148,18 @@ class Pen:
 
     def sprite(self) -> torch.Tensor:
         """(7, size, size) float32 in 0..1 (shade in -1..1)."""
-        planes = [np.asarray(plane.reduce(SUPERSAMPLING), np.float32) / 255 for plane in self._planes.values()]
+        planes = [
+            np.asarray(plane.reduce(SUPERSAMPLING), np.float32) / 255 for plane in self._planes.values()
+        ]
         alpha, main, fixed, line = planes
         stacked = np.stack([alpha, main, *np.moveaxis(fixed, -1, 0), line, self._shade(alpha)])
         return torch.from_numpy(stacked)
 
     def _shade(self, alpha):
         """Light from the upper left on a body that swells in its middle: the slope of its blurred outline."""
-        blurred = self._planes["alpha"].reduce(SUPERSAMPLING).filter(ImageFilter.GaussianBlur(self.size * 0.07))
+        blurred = (
+            self._planes["alpha"].reduce(SUPERSAMPLING).filter(ImageFilter.GaussianBlur(self.size * 0.07))
+        )
         height = np.asarray(blurred, np.float32) / 255
         down, right = np.gradient(height)
         slope = (right * 0.6 + down * 0.8) * self.size * 0.12

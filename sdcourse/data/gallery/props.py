@@ -4,7 +4,7 @@ A hat's brim lies on y = 80, a scarf hangs around y = 40; both are about 60 unit
 string ends at (50, 98). The renderer scales hats and scarves to the width of their anchor.
 """
 
-from .pen import GREEN, MAIN, WHITE, WOOD, Anchor, Pen, dark, light
+from .pen import GREEN, MAIN, WHITE, WOOD, Pen, dark, light
 
 
 def top_hat(p: Pen, u):
@@ -48,16 +48,21 @@ def balloon(p: Pen, u):
     p.ellipse(43, 19, 5, 7.5, light(0.7), outline=0, tilt=25)
 
 
-
 def branch(p: Pen, u):
     """A branch from the right edge; whoever sits on it stands on y = 50."""
     p.stroke([(-6, 56 + u(-3, 3)), (30, 53), (62, 55), (106, 48 + u(-4, 4))], 9, WOOD)
     p.stroke([(64, 54), (80, 40 + u(-4, 4)), (88, 30)], 5, WOOD)
-    for x, y, tilt in ((8, 50, -30), (16, 63, 30), (78, 60, 30), (92, 28, -50), (80, 34, -110), (96, 42, -30)):
+    for x, y, tilt in (
+        (8, 50, -30),
+        (16, 63, 30),
+        (78, 60, 30),
+        (92, 28, -50),
+        (80, 34, -110),
+        (96, 42, -30),
+    ):
         p.ellipse(x, y + u(-2, 2), 9, 4.5, GREEN, tilt=tilt)
 
 
 HATS = {"top hat": top_hat, "cap": cap, "party hat": party_hat, "crown": crown}
 ACCESSORIES = {"scarf": scarf, "balloon": balloon}
 PLACES = {"branch": branch}
-BRANCH_SEAT = Anchor(50, 52, 60)

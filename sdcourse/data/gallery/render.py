@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from .backgrounds import BACKGROUNDS, HORIZON, Canvas
 from .pen import EXTENT, Anchor, Pen
-from .props import ACCESSORIES, BRANCH_SEAT, HATS, PLACES
+from .props import ACCESSORIES, HATS, PLACES
 from .scene import COLORS, Scene
 from .styles import FACETS, STYLES, facets, warp
 from .subjects import SUBJECTS
@@ -175,7 +175,15 @@ def _layers(scene: Scene, level: int) -> list[tuple[int, str, int, Placement, st
         at, scale = mount.point(back.x, back.y + 15), 0.64 * scale / 0.74
     elif scene.relation == "sitting on a branch":
         at, scale = (scene.x, scene.y - 0.12), 0.85 * scale
-        layers.append((0, "branch", scene.variant, Placement((0.5, at[1]), _GRIPS["branch"], 1.0, flip=scene.flip), "brown"))
+        layers.append(
+            (
+                0,
+                "branch",
+                scene.variant,
+                Placement((0.5, at[1]), _GRIPS["branch"], 1.0, flip=scene.flip),
+                "brown",
+            )
+        )
     body = Placement(at, (50, 96), scale, scene.stretch, scene.tilt, scene.flip)
     anchors = _drawing(scene.subject, scene.variant, level)[1]
     if scene.accessory == "balloon":
@@ -183,7 +191,9 @@ def _layers(scene: Scene, level: int) -> list[tuple[int, str, int, Placement, st
         layers.append((2, "balloon", scene.variant, _balloon(hand), scene.accessory_color))
     layers.append((1, scene.subject, scene.variant, body, scene.color))
     if scene.accessory == "scarf":
-        layers.append((2, "scarf", scene.variant, _worn(body, anchors["neck"], "scarf"), scene.accessory_color))
+        layers.append(
+            (2, "scarf", scene.variant, _worn(body, anchors["neck"], "scarf"), scene.accessory_color)
+        )
     if scene.hat != "none":
         layers.append((3, scene.hat, scene.variant, _worn(body, anchors["head"], scene.hat), scene.hat_color))
     return layers

@@ -106,7 +106,9 @@ class Scene:
         for attribute, allowed in ATTRIBUTES.items():
             check_name(attribute, getattr(self, attribute), allowed)
         if (self.hat == "none") != (self.hat_color == "none"):
-            raise ValueError(f"hat is {self.hat!r} but hat_color is {self.hat_color!r}: give both or neither.")
+            raise ValueError(
+                f"hat is {self.hat!r} but hat_color is {self.hat_color!r}: give both or neither."
+            )
         if (self.accessory == "none") != (self.accessory_color == "none"):
             raise ValueError(
                 f"accessory is {self.accessory!r} but accessory_color is {self.accessory_color!r}: "

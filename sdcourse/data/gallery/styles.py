@@ -130,7 +130,9 @@ def _knife(size: int, seed: int = 11, strokes: int = 90):
     owner = order[..., 0]
     target = np.stack([cx[owner], cy[owner]], -1) * 2 - 1
     here = np.stack([x, y], -1) * 2 - 1
-    ridge = np.exp(-(((second - first) / 0.02) ** 2)) * np.sign(across[np.arange(size)[:, None], np.arange(size), owner])
+    ridge = np.exp(-(((second - first) / 0.02) ** 2)) * np.sign(
+        across[np.arange(size)[:, None], np.arange(size), owner]
+    )
     grid = 0.36 * target + 0.64 * here  # not wholly flat: eyes and hats must survive
     return torch.from_numpy(grid.astype(np.float32)), torch.from_numpy(ridge.astype(np.float32))
 

@@ -8,7 +8,21 @@ number: it varies pose and proportions from one variant to the next.
 from math import cos, pi, sin
 
 from .pen import (
-    DARK, GLASS, GREEN, MAIN, METAL, PINK, SKIN, WHITE, WOOD, YELLOW, Anchor, Pen, dark, light, rgb,
+    DARK,
+    GLASS,
+    GREEN,
+    MAIN,
+    METAL,
+    PINK,
+    SKIN,
+    WHITE,
+    WOOD,
+    YELLOW,
+    Anchor,
+    Pen,
+    dark,
+    light,
+    rgb,
 )  # fmt: skip
 
 
@@ -29,9 +43,7 @@ def cat(p: Pen, u):
     p.eyes(x, 35, 11, 5, rgb(120, 180, 70))
     p.polygon([(x - 3, 42), (x + 3, 42), (x, 46)], PINK, outline=0)
     p.stroke([(x - 6, 48), (x - 3, 50.5), (x, 48.5), (x + 3, 50.5), (x + 6, 48)], 1.4, DARK, outline=0)
-    p.anchors = dict(
-        head=Anchor(x, 19, 36, lean), neck=Anchor(50 + lean / 2, 58, 30), hand=Anchor(30, 84, 5)
-    )
+    p.anchors = dict(head=Anchor(x, 19, 36, lean), neck=Anchor(50 + lean / 2, 58, 30), hand=Anchor(30, 84, 5))
 
 
 def puppy(p: Pen, u):
@@ -51,9 +63,7 @@ def puppy(p: Pen, u):
         p.blob(
             [(x + side * 17, 20), (x + side * 27, 26), (x + side * 33, 48 + ear),
              (x + side * 25, 58 + ear), (x + side * 19, 42)], dark(0.3))  # fmt: skip
-    p.anchors = dict(
-        head=Anchor(x, 18, 34, lean), neck=Anchor(50 + lean / 2, 61, 32), hand=Anchor(29, 84, 5)
-    )
+    p.anchors = dict(head=Anchor(x, 18, 34, lean), neck=Anchor(50 + lean / 2, 61, 32), hand=Anchor(29, 84, 5))
 
 
 def collie(p: Pen, u):
@@ -66,13 +76,17 @@ def collie(p: Pen, u):
     x = 50 + lean
     for side in (-1, 1):
         p.polygon([(x + side * 20, 28), (x + side * 19, 4), (x + side * 4, 17)], dark(0.25))
-    p.blob([(x, 14), (x + 19, 24), (x + 24, 40), (x + 12, 56), (x - 12, 56), (x - 24, 40), (x - 19, 24)], MAIN)
-    p.blob([(x, 16), (x + 4, 26), (x + 10, 48), (x + 5, 64), (x - 5, 64), (x - 10, 48), (x - 4, 26)], WHITE, outline=0)
+    p.blob(
+        [(x, 14), (x + 19, 24), (x + 24, 40), (x + 12, 56), (x - 12, 56), (x - 24, 40), (x - 19, 24)], MAIN
+    )
+    p.blob(
+        [(x, 16), (x + 4, 26), (x + 10, 48), (x + 5, 64), (x - 5, 64), (x - 10, 48), (x - 4, 26)],
+        WHITE,
+        outline=0,
+    )
     p.eyes(x, 33, 11, 3.8, rgb(100, 62, 30))
     p.ellipse(x, 59, 5, 4, DARK, outline=0)
-    p.anchors = dict(
-        head=Anchor(x, 16, 32, lean), neck=Anchor(50 + lean / 2, 66, 38), hand=Anchor(24, 82, 5)
-    )
+    p.anchors = dict(head=Anchor(x, 16, 32, lean), neck=Anchor(50 + lean / 2, 66, 38), hand=Anchor(24, 82, 5))
 
 
 def hamster(p: Pen, u):
@@ -80,7 +94,18 @@ def hamster(p: Pen, u):
     for side in (-1, 1):
         p.ellipse(x + side * 22, 32, 9, 9, MAIN)
         p.ellipse(x + side * 22, 33, 5, 5, PINK, outline=0)
-    p.blob([(x, 26), (x + 26, 38), (x + 36 + fat, 68), (x + 26, 95), (x - 26, 95), (x - 36 - fat, 68), (x - 26, 38)], MAIN)
+    p.blob(
+        [
+            (x, 26),
+            (x + 26, 38),
+            (x + 36 + fat, 68),
+            (x + 26, 95),
+            (x - 26, 95),
+            (x - 36 - fat, 68),
+            (x - 26, 38),
+        ],
+        MAIN,
+    )
     p.blob([(x, 58), (x + 20, 66), (x + 19, 92), (x - 19, 92), (x - 20, 66)], light(0.75), outline=0)
     for side in (-1, 1):
         p.ellipse(x + side * 20, 58, 11, 9, light(0.6), outline=0)
@@ -122,7 +147,17 @@ def rabbit(p: Pen, u):
         p.ellipse(fx, 93, 10, 4.5, light(0.35))
     for side in (-1, 1):
         tip = x + side * 14 + (flop if side > 0 else -flop / 3)
-        p.blob([(x + side * 6, 32), (x + side * 4, 16), (tip - 3, 2), (tip + 4, 3), (x + side * 15, 22), (x + side * 14, 34)], MAIN)
+        p.blob(
+            [
+                (x + side * 6, 32),
+                (x + side * 4, 16),
+                (tip - 3, 2),
+                (tip + 4, 3),
+                (x + side * 15, 22),
+                (x + side * 14, 34),
+            ],
+            MAIN,
+        )
         p.stroke([(x + side * 9.5, 27), (tip + 0.4, 8)], 4, PINK, outline=0)
     p.ellipse(x, 44, 22, 18, MAIN)
     p.ellipse(x, 52, 10, 7, light(0.75), outline=0)
@@ -152,7 +187,10 @@ def fish(p: Pen, u):
     bend, y = u(-5, 5), 62
     p.polygon([(70, y), (94, y - 20 + bend), (88, y + bend / 2), (94, y + 20 + bend)], dark(0.2))
     p.blob([(36, y - 18), (50, y - 34 + u(-3, 3)), (68, y - 20), (62, y - 10), (40, y - 10)], dark(0.2))
-    p.blob([(6, y), (22, y - 20), (46, y - 25), (72, y - 6), (76, y), (72, y + 6), (46, y + 25), (22, y + 20)], MAIN)
+    p.blob(
+        [(6, y), (22, y - 20), (46, y - 25), (72, y - 6), (76, y), (72, y + 6), (46, y + 25), (22, y + 20)],
+        MAIN,
+    )
     p.blob([(16, y + 10), (46, y + 12), (66, y + 6), (46, y + 22), (26, y + 18)], light(0.6), outline=0)
     p.stroke([(42, y - 20), (46, y), (42, y + 18)], 5, light(0.7), outline=0)
     p.stroke([(58, y - 15), (61, y), (58, y + 13)], 5, light(0.7), outline=0)
@@ -180,7 +218,10 @@ def horse(p: Pen, u):
     p.eye(22, y + 5, 3.6)
     p.ellipse(6.5, y + 18, 1.4, 1.4, DARK, outline=0)
     p.anchors = dict(
-        head=Anchor(28, y - 5, 24, 4), neck=Anchor(34, 48, 26, 20), hand=Anchor(30, 60, 5), back=Anchor(58, 50, 40)
+        head=Anchor(28, y - 5, 24, 4),
+        neck=Anchor(34, 48, 26, 20),
+        hand=Anchor(30, 60, 5),
+        back=Anchor(58, 50, 40),
     )
 
 
@@ -203,8 +244,6 @@ def elephant(p: Pen, u):
     p.anchors = dict(
         head=Anchor(27, 24, 28, -6), neck=Anchor(30, 64, 22), hand=Anchor(6, 84, 5), back=Anchor(64, 32, 40)
     )
-
-
 
 
 def astronaut(p: Pen, u):
@@ -275,8 +314,19 @@ def rose(p: Pen, u):
     x, bend = 50 + u(-4, 4), u(-5, 5)
     p.stroke([(x, 46), (x + bend, 70), (50, 96)], 5, GREEN)
     for side, y in ((-1, 76), (1, 68)):
-        p.blob([(x + bend, y + 4), (x + bend + side * 12, y - 8), (x + bend + side * 28, y - 8), (x + bend + side * 16, y + 4)], GREEN)
-    p.blob([(x, 58), (x + 22, 50), (x + 29, 30), (x + 18, 12), (x, 6), (x - 18, 12), (x - 29, 30), (x - 22, 50)], MAIN)
+        p.blob(
+            [
+                (x + bend, y + 4),
+                (x + bend + side * 12, y - 8),
+                (x + bend + side * 28, y - 8),
+                (x + bend + side * 16, y + 4),
+            ],
+            GREEN,
+        )
+    p.blob(
+        [(x, 58), (x + 22, 50), (x + 29, 30), (x + 18, 12), (x, 6), (x - 18, 12), (x - 29, 30), (x - 22, 50)],
+        MAIN,
+    )
     p.blob([(x - 27, 26), (x - 10, 28), (x + 4, 54), (x - 16, 50)], dark(0.18))
     p.blob([(x + 27, 26), (x + 12, 28), (x - 4, 54), (x + 16, 50)], dark(0.1))
     p.ellipse(x, 25, 15, 14, dark(0.2))
@@ -290,7 +340,10 @@ def flower(p: Pen, u):
     bend = u(-6, 6)
     p.stroke([(x, y), (x + bend, 68), (50, 96)], 5, GREEN)
     for side, ly in ((-1, 80), (1, 74)):
-        p.blob([(52, ly + 5), (52 + side * 14, ly - 6), (52 + side * 28, ly - 4), (52 + side * 14, ly + 6)], GREEN)
+        p.blob(
+            [(52, ly + 5), (52 + side * 14, ly - 6), (52 + side * 28, ly - 4), (52 + side * 14, ly + 6)],
+            GREEN,
+        )
     for i in range(n):
         a = turn + 2 * pi * i / n
         p.ellipse(x + 19 * cos(a), y + 19 * sin(a), 14, 10.5, MAIN, tilt=a * 180 / pi)
@@ -315,7 +368,10 @@ def mushroom(p: Pen, u):
     x, wide = 50, u(-4, 4)
     p.blob([(42, 52), (58, 52), (62, 80), (68, 96), (32, 96), (38, 80)], rgb(246, 234, 212))
     p.ellipse(x, 58, 26, 6, rgb(224, 206, 180))
-    p.blob([(8 - wide, 56), (16 - wide, 30), (38, 12), (62, 12), (84 + wide, 30), (92 + wide, 56), (50, 62)], MAIN)
+    p.blob(
+        [(8 - wide, 56), (16 - wide, 30), (38, 12), (62, 12), (84 + wide, 30), (92 + wide, 56), (50, 62)],
+        MAIN,
+    )
     for dx, dy, r in ((-24, 40, 6), (-4, 26, 7.5), (20, 30, 6), (26, 46, 5), (2, 48, 6.5)):
         p.ellipse(x + dx + u(-3, 3), dy + u(-2, 2), r, r * 0.85, WHITE, outline=0)
     p.anchors = {}

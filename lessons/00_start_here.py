@@ -1,0 +1,121 @@
+# %% [markdown]
+# # 00 · Start here
+#
+# In this course you train every part of Stable Diffusion yourself, on the computer in front of you, and then
+# drive the real one with the same code. This notebook checks that all is in place and draws a first picture.
+#
+# Run the cells from the top with **Shift + Enter**. Nothing is downloaded, and no GPU is needed.
+
+# %%
+import sdcourse
+
+sdcourse.setup()
+
+# %% [markdown]
+# The line above says how the course runs here. The *profile* `pocket` means: small models that ship with the
+# course. The profile `full` means: the real Stable Diffusion from a hub, on a GPU. The notebooks are the same.
+#
+# ## A first picture
+#
+# Loading takes a few seconds, drawing about one.
+
+# %%
+pipe = sdcourse.load_pipeline()
+
+prompt = "a photograph of an astronaut riding a horse"
+image = sdcourse.text_to_image(pipe, prompt, guidance_scale=5.0, seed=ASTRONAUT_SEED)[0]
+sdcourse.show_image(image, title=f"{prompt} · scale 5 · seed ASTRONAUT_SEED", alt="an astronaut in a suit on a horse")
+
+# %% [markdown]
+# The picture is 64 pixels wide and shown enlarged. A network that was trained on nothing but our own drawings
+# made it, from noise and a sentence. It was not cut from a collection: change the seed and look.
+
+# %%
+prompt = "a watercolor illustration of a rose"
+images = sdcourse.text_to_image(pipe, prompt, guidance_scale=5.0, seed=[1, 2, 3, 4, 5, 6], num_images_per_prompt=6)
+sdcourse.show_images(
+    images,
+    titles=[f"seed {seed}" for seed in range(1, 7)],
+    columns=6,
+    size=128,
+    alt=f"six pictures for the prompt: {prompt}",
+)
+
+# %% [markdown]
+# Same prompt, six seeds: the seed chooses the noise that drawing starts from, and with it the layout.
+#
+# ## Say what you want
+#
+# A prompt can name a subject, its colour, what it wears, where it is and how it is painted.
+
+# %%
+prompts = [
+    "an oil painting of a collie in a top hat",
+    "an acrylic palette knife painting of a flower",
+    "a squirrel in Picasso style",
+    "a bird is sitting on a tree branch",
+    "a cat wearing a white hat in the snow",
+    "pixel art of a red rocket at night",
+]
+images = sdcourse.text_to_image(pipe, prompts, guidance_scale=5.0, seed=PROMPTS_SEED)
+sdcourse.show_images(images, titles=prompts, columns=3, alt="six pictures, one for each prompt below them")
+
+# %% [markdown]
+# This small model knows a small world. These are its words:
+
+# %%
+from sdcourse.data.gallery import ATTRIBUTES
+
+for attribute in ("subject", "color", "hat", "accessory", "background", "style"):
+    print(f"{attribute:11}", ", ".join(value for value in ATTRIBUTES[attribute] if value != "none"))
+
+# %% [markdown]
+# **Predict, then run.** What will it draw for a word that it has never seen?
+
+# %%
+prompts = ["a penguin", "a zebra in the snow", "quantum mechanics"]
+images = sdcourse.text_to_image(pipe, prompts, guidance_scale=5.0, seed=3)
+sdcourse.show_images(images, titles=prompts, alt="subjects that the model does know, in place of the unknown ones")
+
+# %% [markdown]
+# It draws something from its own world. The real Stable Diffusion does the same, only its world is larger.
+#
+# ## Is it any good?
+#
+# Most courses leave it at looking. This one also counts. A *judge*, a small classifier trained on drawings whose
+# content is known exactly, reads the pictures; the table says how often it finds what the prompt asked for.
+
+# %% tags=["nbval-ignore-output"]
+from sdcourse.metrics import measure_accuracy
+
+judge = sdcourse.load_judge()
+print(measure_accuracy(pipe, judge, n=60, guidance_scale=5.0, num_inference_steps=15))
+
+# %% [markdown]
+# Each line is the share of pictures in which that attribute is as the prompt said (in brackets: how many of the
+# 60 prompts named it). *All right* is the share where everything that was named is there at once.
+#
+# ## Your computer
+#
+# `sdcourse doctor` looks at versions, memory, disk and weights. Each line that is not `ok` says what to do.
+
+# %% tags=["nbval-ignore-output"]
+# !sdcourse doctor
+
+# %% [markdown]
+# ## Where to go from here
+#
+# | lesson | you build | ready |
+# |---|---|---|
+# | 01 to 03 | diffusion, class conditioning and guidance on small pictures | planned |
+# | 04 to 07 | latents and the VAE, the text encoder, text to latents, the pipeline | planned |
+# | 08 | the sampling loop by hand | yes |
+# | 09 and 10 | guidance scale, negative prompts, schedulers | planned |
+#
+# Open [08 · The sampling loop by hand](08_sampling_loop.ipynb) next.
+#
+# **Try three things**, each one line:
+#
+# - change `"a photograph"` to `"a pencil sketch"` in the first prompt;
+# - pass `negative_prompt="a white hat"` with the prompt `"a cat wearing a hat"`;
+# - set `guidance_scale=1.0` and see how the pictures get looser.
