@@ -12,6 +12,9 @@ from torch import nn
 
 from sdcourse.data.gallery import ATTRIBUTES, Scene
 
+from .integrity import DamagedWeights, verify_weights
+from .registry import WEIGHTS_ROOT
+
 FEATURES = 192
 _WIDTHS = (32, 64, 128, FEATURES)
 
@@ -92,10 +95,9 @@ def load_judge(device: str | None = None) -> Judge:
     """The shipped judge, ready to read.
 
     Raises:
-        DamagedWeights: if its files are missing or damaged.
+        DamagedWeights: one of its files is missing or damaged; names it and says how to restore it.
     """
-    from .loading import check_weights
-    from .registry import WEIGHTS
-
-    check_weights(WEIGHTS / "judge")
-    return Judge.load(WEIGHTS / "judge").to(device or "cpu")
+    folder = WEIGHTS_ROOT / "judge"
+    if problems := verify_weights(folder):
+        raise DamagedWeights(problems[0])
+    return Judge.load(folder).to(device or "cpu")

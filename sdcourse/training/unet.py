@@ -22,7 +22,7 @@ LEARNING_RATE = 1.2e-3
 CAPTION_DROPOUT = 0.1
 MIN_SNR_GAMMA = 5.0
 SECONDS_PER_PICTURE = 1 / 400  # to render and encode one on two cores
-CACHE_SHARE = 0.08  # of the budget that goes into making latents
+CACHE_SHARE = 0.06  # of the budget that goes into making latents
 
 
 def diffusion_loss(unet, scheduler, latents, text_embeddings):

@@ -1,0 +1,186 @@
+"""Training goes on where it was stopped, and its parts do what their papers say."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdcourse.data.gallery import ATTRIBUTES, random_scenes
+from sdcourse.training import loop
+from sdcourse.training.batches import gallery_batch, mask_batch
+from sdcourse.training.loop import parse_budget, train_for
+
+
+def line(seed=0):
+    """A module, and the loss of fitting y = 3x with it."""
+    torch.manual_seed(seed)
+    module = torch.nn.Linear(1, 1)
+
+    def compute_loss(step):
+        x = torch.randn(16, 1)
+        return (module(x) - 3 * x).square().mean(), {"weight": module.weight.item()}
+
+    return module, compute_loss
+
+
+def test_it_learns_and_leaves_averaged_weights(tmp_path):
+    module, compute_loss = line()
+    progress = train_for(2.0, module, compute_loss, tmp_path, learning_rate=0.05, ema_decay=0.9)
+    assert progress.step > 100 and progress.elapsed >= 2.0
+    assert abs(module.weight.item() - 3) < 0.05 and not module.training
+
+
+def test_it_goes_on_from_the_checkpoint(tmp_path, capfd):
+    first = train_for(0.4, *line(), tmp_path, learning_rate=0.01)
+    module, compute_loss = line(seed=5)  # other weights, which the checkpoint replaces
+    second = train_for(0.8, module, compute_loss, tmp_path, learning_rate=0.01)
+    assert second.step > first.step and second.elapsed >= 0.8
+    assert f"step {first.step}" in capfd.readouterr().out
+    done = train_for(0.8, *line(), tmp_path, learning_rate=0.01)
+    assert done.step == second.step  # the budget is spent: nothing more to do
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 0.1)
+    first = train_for(0.5, *line(), tmp_path, learning_rate=0.01)
+    current, previous = tmp_path / "checkpoint.pt", tmp_path / "checkpoint.previous.pt"
+    before = torch.load(previous)["progress"]["step"]
+    assert before < first.step
+    current.write_bytes(current.read_bytes()[:300])
+    capfd.readouterr()
+    train_for(0.5, *line(), tmp_path, learning_rate=0.01)
+    said = capfd.readouterr().out
+    assert f"{current} is damaged" in said and f"step {before}" in said
+
+
+def test_killed_at_any_moment_it_loses_only_the_last_moments(tmp_path):
+    code = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from pathlib import Path; from test_training import line; from sdcourse.training import loop\n"
+        "loop.CHECKPOINT_EVERY = 0.2\n"
+        f"loop.train_for(60, *line(), Path({str(tmp_path)!r}), 0.01)"
+    )
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "checkpoint.previous.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    progress = loop.load_checkpoint(tmp_path, line()[0], *_optimizer_and_ema(line()[0]))
+    assert progress.step > 0 and progress.elapsed > 0.1
+
+
+def _optimizer_and_ema(module):
+    parameters = list(module.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.01, betas=(0.9, 0.99))
+    return optimizer, loop.EMAModel(parameters, decay=0.999, use_ema_warmup=True, power=0.75)
+
+
+def test_the_log_has_a_row_every_few_seconds(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 0.1)
+    train_for(0.6, *line(), tmp_path, learning_rate=0.05)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert len(rows) >= 3 and {"step", "seconds", "loss", "weight"} <= set(rows[0])
+    assert int(rows[0]["step"]) < int(rows[-1]["step"])
+
+
+@pytest.mark.parametrize("text, seconds", [("90s", 90), ("10m", 600), ("1.5h", 5400)])
+def test_budgets(text, seconds):
+    assert parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-3m", "0s", "10 parsecs", "infh", "nanm"])
+def test_what_is_not_a_time_is_refused_with_examples(text):
+    with pytest.raises(ValueError, match="90s, 10m or 2h"):
+        parse_budget(text)
+
+
+def test_batches_are_new_at_every_step_and_the_same_at_the_same_step():
+    scenes, images = gallery_batch(3, 16, seed=5)
+    assert images.shape == (16, 3, 64, 64) and images.min() >= -1 and images.max() <= 1
+    again = gallery_batch(3, 16, seed=5)
+    assert scenes == again[0] and torch.equal(images, again[1])
+    assert scenes != gallery_batch(4, 16, seed=5)[0]
+    assert scenes != gallery_batch(3 + 64, 16, seed=5)[0]  # the next pool
+    assert mask_batch(3, 16, seed=5).shape == (16, 64, 64)
+
+
+def test_a_twin_differs_in_one_attribute():
+    import numpy as np
+
+    from sdcourse.training.clip import twin
+
+    rng = np.random.default_rng(0)
+    for scene in random_scenes(200, seed=3):
+        other = twin(scene, rng)
+        assert sum(getattr(scene, a) != getattr(other, a) for a in ATTRIBUTES) == 1
+
+
+def test_the_contrastive_loss_is_small_only_where_pairs_match():
+    from sdcourse.training.clip import contrastive_loss
+
+    embeds = torch.eye(8)
+    scale = torch.tensor(3.0)  # exp(3) = 20
+    matching, logits = contrastive_loss(5 * embeds, embeds, scale)
+    assert matching < 1e-3 and logits[0, 0] == pytest.approx(scale.exp().item())  # lengths do not count
+    assert contrastive_loss(embeds, embeds.roll(1, 0), scale)[0] > 15
+
+
+def test_the_diffusion_loss_is_zero_for_who_knows_the_noise():
+    from diffusers import DDPMScheduler
+
+    from sdcourse.models.components import make_scheduler
+    from sdcourse.training.unet import diffusion_loss
+
+    scheduler = DDPMScheduler.from_config(make_scheduler().config)
+    latents = torch.randn(32, 4, 8, 8)
+
+    class Oracle:
+        """Works the noise out of what it is shown, because it knows the latents."""
+
+        off = 0.0
+
+        def __call__(self, noisy, timesteps, text_embeddings):
+            alpha = scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+            noise = (noisy - alpha.sqrt() * latents) / (1 - alpha).sqrt()
+            return type("Output", (), {"sample": noise + self.off})
+
+    oracle = Oracle()
+    assert diffusion_loss(oracle, scheduler, latents, None) < 1e-6
+    oracle.off = 1.0
+    wrong = diffusion_loss(oracle, scheduler, latents, None)
+    assert 0.05 < wrong < 1  # min-SNR takes weight from the steps with little noise
+
+
+def test_a_part_that_is_missing_is_named_with_the_command_that_makes_it(tmp_path):
+    from sdcourse.training.recipes import train
+
+    with pytest.raises(FileNotFoundError, match="sdcourse train tokenizer"):
+        train("clip", tmp_path, 1, "cpu")
+    with pytest.raises(ValueError, match="Did you mean 'unet'"):
+        train("unett", tmp_path, 1, "cpu")
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_from_nothing(tmp_path):
+    """A minute of it, twice: the second call finds everything done and changes nothing."""
+    from diffusers import StableDiffusionPipeline
+
+    from sdcourse.sampling import text_to_image
+    from sdcourse.training.recipes import train
+
+    for _ in range(2):
+        train("pocket-sd", tmp_path, 30, "cpu")
+        pipe = StableDiffusionPipeline.from_pretrained(tmp_path / "pocket-sd", safety_checker=None)
+        assert pipe.unet.dtype == pipe.text_encoder.dtype == torch.float32
+        image = text_to_image(pipe, "a cat", num_inference_steps=3, progress=False)[0]
+        assert image.size == (64, 64)
+    assert pipe.vae.config.scaling_factor != 0.18215  # measured, not the default
+    assert pipe.tokenizer.vocab_size > 500
