@@ -381,11 +381,7 @@ def _data_uris(pictures: list[Image.Image], sizes: list[tuple[int, int]]) -> lis
         for picture, size in zip(pictures, sizes, strict=True)
     ]
     while True:
-        for kind, options in (
-            ("png", {"optimize": True}),
-            ("jpeg", {"quality": 92, "subsampling": 0}),
-            ("jpeg", {"quality": 80}),
-        ):
+        for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": 88, "subsampling": 0})):
             uris = [f"data:image/{kind};base64,{_encoded(picture, kind, **options)}" for picture in pictures]
             if sum(map(len, uris)) <= HTML_BYTES:
                 return uris
@@ -528,7 +524,7 @@ def save_image(image: Any, path: str | Path, scale: int = 1, info: dict[str, str
     if info:
         options["pnginfo"] = PngImagePlugin.PngInfo()
         for key, text in info.items():
-            options["pnginfo"].add_itxt(key, str(text))
+            options["pnginfo"].add_text(key, str(text))
     picture = pictures[0]
     picture = _resized(picture, (round(picture.width * scale), round(picture.height * scale)))
     buffer = io.BytesIO()
@@ -612,8 +608,6 @@ def _download(url: str, timeout: float, max_bytes: int) -> bytes:
             return bytes(data)
     except urllib.error.HTTPError as error:
         raise ConnectionError(f"{url} answered {error.code} ({error.reason}).") from None
-    except TimeoutError:
-        raise TimeoutError(late) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):

@@ -227,7 +227,7 @@ def _check_size(pipe, height, width) -> tuple[int, int]:
 
 
 def _check_numbers(pipe, guidance_scale, num_inference_steps, num_images_per_prompt):
-    if not guidance_scale >= 0:
+    if not 0 <= guidance_scale < float("inf"):
         raise ValueError(
             f"guidance_scale is {guidance_scale}: it must be 0 or more (1 is no guidance, 7.5 is usual); "
             "to steer away from something, use negative_prompt."

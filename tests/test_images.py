@@ -536,7 +536,7 @@ def server():
                 data = as_bytes(noise())
                 self.answer(data[:5000], announced=len(data))
             elif self.path == "/silent.png":
-                time.sleep(3)
+                time.sleep(30)
             elif self.path == "/drip.png":
                 self.stream(b"x", pause=0.1)
             elif self.path == "/endless.png":
@@ -594,7 +594,7 @@ def test_what_an_address_can_do_wrong(server, name, arguments, error, words):
     start = time.monotonic()
     with pytest.raises(error, match=words):
         load_image(f"{server.address}/{name}", **arguments)
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 10  # the slow ones would take 30 seconds and more
 
 
 def test_a_download_stops_at_the_limit(server):

@@ -137,6 +137,7 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning_that_names_the_words(pi
     [
         (dict(guidance_scale=-1), "0 or more"),
         (dict(guidance_scale=float("nan")), "0 or more"),
+        (dict(guidance_scale=float("inf")), "0 or more"),
         (dict(num_inference_steps=0), "1 to 1000"),
         (dict(num_inference_steps=1001), "1 to 1000"),
         (dict(height=63), "multiple of 2, for example 6[24]"),

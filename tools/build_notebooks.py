@@ -94,7 +94,7 @@ def cell_ids(name: str, cells: list[NotebookNode]) -> list[str]:
     seen: Counter[str] = Counter()
     ids = []
     for cell in cells:
-        digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(cell.source.encode()).hexdigest()[:12]
         seen[digest] += 1
         ids.append(f"{prefix}-{digest}" + (f"-{seen[digest]}" if seen[digest] > 1 else ""))
     return ids

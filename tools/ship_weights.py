@@ -75,8 +75,8 @@ def training_times(parts: Path) -> str:
 def write_cards(parts: Path, figures: dict):
     cards = Path(__file__).with_name("cards")
     named = [a for a in ATTRIBUTES if a in figures["train"]]
-    accuracy = [f"| {a} | {figures['train'][a]:.3f} | {figures['heldout'].get(a, float('nan')):.3f} |" for a in
-                [*named, "mean", "all right"]]  # fmt: skip
+    train, heldout = figures["train"], figures["heldout"]
+    accuracy = [f"| {a} | {train[a]:.3f} | {heldout[a]:.3f} |" for a in [*named, "mean", "all right"]]
     values = {
         "accuracy": "\n".join(accuracy),
         "judge": "\n".join(f"| {a} | {value:.3f} |" for a, value in figures["judge"].items()),

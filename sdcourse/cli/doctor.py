@@ -155,13 +155,14 @@ def check_memory() -> Finding:
 
 def check_disk(profile: str) -> Finding:
     """Free space where files will be written: here, or in the cache of the hub."""
-    folder = Path.cwd()
+    folder, where = Path.cwd(), "this folder"  # without its name: the lessons' outputs are for everybody
     if profile == "full":
         folder = Path(os.environ.get("HF_HOME", Path.home() / ".cache")).expanduser()
         while not folder.exists():
             folder = folder.parent
+        where = "the cache of the hub"
     free = shutil.disk_usage(folder).free / 1e9
-    what = f"disk {free:.1f} GB free in {folder}"
+    what = f"disk {free:.1f} GB free in {where}"
     if free < DISK_GB[profile]:
         return Finding("warning", f"{what}: {DISK_GB[profile]} GB are needed", "free some space")
     return Finding("ok", what)

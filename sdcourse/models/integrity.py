@@ -106,7 +106,7 @@ def pickled_parts(files: Iterable[str], parts: dict[str, str]) -> list[str]:
 
 
 def missing_files(files: Iterable[str], parts: dict[str, str], weights: bool = True) -> list[str]:
-    """What a pipeline folder lacks: files, or for a part with several possible files, a description.
+    """What a pipeline folder lacks; where one of several files would do, the usual one.
 
     Args:
         files: paths relative to the pipeline folder.
@@ -130,7 +130,9 @@ def missing_files(files: Iterable[str], parts: dict[str, str], weights: bool = T
         else:
             missing += {f"{part}/config.json"} - files
             if weights and not weight_files(files, part, allow_pickle=True):
-                missing.append(f"{part}/*.safetensors")
+                of_diffusers = class_name.startswith(("UNet", "Autoencoder"))
+                name = "diffusion_pytorch_model" if of_diffusers else "model"
+                missing.append(f"{part}/{name}.safetensors")
     return missing
 
 
@@ -154,7 +156,7 @@ def file_damage(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"
     except Exception as error:  # safetensors raises its own class, json a ValueError: both mean "not whole"
-        return f"is damaged ({str(error).splitlines()[0]})"
+        return f"is damaged ({str(error).strip() or type(error).__name__})"
 
 
 def verify_weights(folder: str | Path | None = None) -> list[str]:

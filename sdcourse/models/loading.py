@@ -73,7 +73,7 @@ def load_pipeline(
         `StableDiffusionPipeline`. Its own progress bar stays on.
 
     Raises:
-        ValueError: unknown name, device or kind of file; or pickles without `allow_pickle`.
+        ValueError: unknown name, device, dtype or kind of file; or pickles without `allow_pickle`.
         FileNotFoundError: the path does not exist.
         DamagedWeights: files are missing, truncated or changed; names one and says how to restore it.
         WeightsUnavailable: not on this machine and not to be downloaded; within a second when offline.
@@ -82,7 +82,7 @@ def load_pipeline(
     spec = registry.MODELS.get(source) if isinstance(source, str) else None
     path = None if spec else _existing_path(source)
     device = _checked_device(device)
-    dtype = runtime.default_dtype(device) if dtype is None else dtype
+    dtype = _checked_dtype(dtype, device)
 
     if config is not None and (path is None or path.is_dir()):
         raise ValueError("config= is for single files only: a folder holds its own configurations.")
@@ -120,6 +120,15 @@ def _checked_device(device: str | torch.device | None) -> str:
         return runtime.default_device()
     kind, *number = str(device).split(":", 1)
     return ":".join([check_name("device", kind, runtime.available_devices()), *number])
+
+
+def _checked_dtype(dtype: torch.dtype | None, device: str) -> torch.dtype:
+    default = runtime.default_dtype(device)
+    if dtype is not None and not isinstance(dtype, type(default)):
+        raise ValueError(
+            f"dtype is one of torch's, such as torch.float16, not {dtype!r}."
+        )  # diffusers ignores it
+    return default if dtype is None else dtype
 
 
 def _model_folder(spec: registry.ModelSpec, **wanted: bool) -> Path:

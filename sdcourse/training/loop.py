@@ -71,30 +71,32 @@ def train_for(
 
     tick = last_save = last_log = time.monotonic()
     bar = tqdm(total=round(budget), initial=round(progress.elapsed), unit="s", desc=f"train {folder.name}")
-    while progress.elapsed < budget:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * _schedule(progress, budget)
-        loss, figures = compute_loss(progress.step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        ema.step(parameters)
-        progress.step += 1
+    try:
+        while progress.elapsed < budget:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * _schedule(progress, budget)
+            loss, figures = compute_loss(progress.step)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            ema.step(parameters)
+            progress.step += 1
 
-        now = time.monotonic()
-        progress.elapsed += now - tick
-        tick = now
-        if now - last_log > LOG_EVERY:
-            log.write(progress, {"loss": loss.item(), **figures})
-            bar.set_postfix(step=progress.step, loss=f"{loss.item():.4f}")
-            bar.update(min(round(progress.elapsed), bar.total) - bar.n)
-            last_log = now
-        if now - last_save > CHECKPOINT_EVERY:
-            save_checkpoint(folder, module, optimizer, ema, progress)
-            last_save = now
-    bar.close()
-    save_checkpoint(folder, module, optimizer, ema, progress)
+            now = time.monotonic()
+            progress.elapsed += now - tick
+            tick = now
+            if now - last_log > LOG_EVERY:
+                log.write(progress, {"loss": loss.item(), **figures})
+                bar.set_postfix(step=progress.step, loss=f"{loss.item():.4f}")
+                bar.update(min(round(progress.elapsed), bar.total) - bar.n)
+                last_log = now
+            if now - last_save > CHECKPOINT_EVERY:
+                save_checkpoint(folder, module, optimizer, ema, progress)
+                last_save = now
+    finally:  # also when the learner stops it
+        bar.close()
+        save_checkpoint(folder, module, optimizer, ema, progress)
     ema.copy_to(parameters)
     module.eval()
     return progress
