@@ -15,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sdcourse import images
 from sdcourse.images import (
+    files,
     image_grid,
     load_image,
     save_image,
+    show,
     show_image,
     show_images,
     to_pil,
@@ -168,7 +169,7 @@ def shown(monkeypatch):
     import IPython.display
 
     outputs = []
-    monkeypatch.setattr(images, "_in_ipython", lambda: True)
+    monkeypatch.setattr(show, "_in_ipython", lambda: True)
     monkeypatch.setattr(
         IPython.display, "display", lambda bundle, metadata, raw: outputs.append((bundle, metadata))
     )
@@ -208,7 +209,7 @@ def test_any_number_is_one_output_with_alt_and_within_the_limit(shown, count):
     pictures = tags(bundle["text/html"], "img")
     assert len(pictures) == count and all(tag["alt"] for tag in pictures)
     assert "noise" in bundle["text/html"] and "noise" in bundle["text/plain"]
-    assert sum(map(len, bundle.values())) <= images.OUTPUT_BYTES
+    assert sum(map(len, bundle.values())) <= show.OUTPUT_BYTES
     assert max(whole(bundle).size) > 64
     assert metadata["image/jpeg"]["alt"] == bundle["text/plain"]
 
@@ -216,9 +217,9 @@ def test_any_number_is_one_output_with_alt_and_within_the_limit(shown, count):
 def test_large_pictures_stay_within_the_limit(shown):
     show_images([noise(768), noise(768, 1)])
     bundle, _ = shown[0]
-    assert sum(map(len, bundle.values())) <= images.OUTPUT_BYTES
+    assert sum(map(len, bundle.values())) <= show.OUTPUT_BYTES
     widths = [int(tag["width"]) for tag in tags(bundle["text/html"], "img")]
-    assert widths[0] == widths[1] and sum(widths) <= images.FIGURE_WIDTH
+    assert widths[0] == widths[1] and sum(widths) <= show.FIGURE_WIDTH
 
 
 @pytest.mark.parametrize(
@@ -293,10 +294,10 @@ def test_titles_are_read_out_where_there_is_no_other_text(shown):
 
 def test_long_titles_wrap_under_their_picture(shown):
     long = "an oil painting of a collie in a top hat, scale 7.5, seed 4"
-    assert len(images._wrap(long, 192)) > 1
+    assert len(show._wrap(long, 192)) > 1
     show_image(plain("red"), title=long)
     assert whole(shown[0][0]).width == 192 and whole(shown[0][0]).height >= 192 + 3 * 17
-    assert all(images._font().getlength(line) <= 192 for line in images._wrap(long, 192))
+    assert all(show._font().getlength(line) <= 192 for line in show._wrap(long, 192))
 
 
 def test_rows_are_balanced_and_columns_obeyed(shown):
@@ -513,7 +514,7 @@ def test_too_many_pixels_are_refused_before_they_are_unpacked(monkeypatch):
     data = as_bytes(plain("red", (40, 40)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("unpacked"))
-    monkeypatch.setattr(images.ImageOps, "exif_transpose", lambda *_: pytest.fail("unpacked"))
+    monkeypatch.setattr(files.ImageOps, "exif_transpose", lambda *_: pytest.fail("unpacked"))
     with pytest.warns(Image.DecompressionBombWarning), pytest.raises(ValueError, match="too many pixels"):
         load_image(data)
 

@@ -48,13 +48,14 @@ def diffusion_loss(unet, scheduler, latents, text_embeddings):
 
 @torch.no_grad()
 def cache_latents(vae: AutoencoderKL, n: int, path: Path, seed: int) -> tuple[list[Scene], torch.Tensor]:
-    """Scenes, and mean and deviation of their latents as float16 (n, 8, 8, 8); kept in `path`."""
-    scenes = random_scenes(n, seed=seed)
+    """Scenes, and mean and deviation of their latents as float16 (n, 8, 8, 8); kept in `path`.
+
+    What is kept there already is used, whatever `n`: a run that goes on with another budget loses nothing.
+    """
     if path.exists():
         moments = load_file(path)["moments"]
-        if len(moments) == n:
-            return scenes, moments
-    parts = []
+        return random_scenes(len(moments), seed=seed), moments
+    scenes, parts = random_scenes(n, seed=seed), []
     for start in tqdm(range(0, n, 256), desc="latents", unit="batch"):
         images = render(scenes[start : start + 256]).to(vae.device).float() / 127.5 - 1
         with torch.autocast(vae.device.type, torch.bfloat16):
@@ -87,13 +88,13 @@ def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2
 
     def compute_loss(step):
         rng = np.random.default_rng([seed, step])
-        chosen = rng.integers(0, n, BATCH_SIZE)
+        chosen = rng.integers(0, len(scenes), BATCH_SIZE)
         texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
         with torch.no_grad():
             text_embeddings = text_encoder(tokenize(tokenizer, texts).to(device))[0]
         mean, std = moments[chosen].float().to(device).chunk(2, 1)
         latents = mean + std * torch.randn_like(mean)
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        with torch.autocast(device, torch.bfloat16):
             loss = diffusion_loss(unet, scheduler, latents, text_embeddings)
         return loss, {}
 
