@@ -24,7 +24,7 @@ _HOMES = {
     "color_loss": "guidance",
     "classifier_free_guidance": "guidance",
 }
-_ROOMS = ("data", "guidance", "images", "metrics", "models", "runtime", "sampling")
+_ROOMS = ("data", "guidance", "images", "models", "runtime", "sampling")
 
 __all__ = [*_HOMES, *_ROOMS]
 
