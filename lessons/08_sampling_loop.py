@@ -18,7 +18,7 @@
 # %%
 import sdcourse
 
-sdcourse.setup()
+runtime = sdcourse.setup()
 
 # %% [markdown]
 # ## The parts
@@ -270,7 +270,9 @@ hardest = history[pull.index(max(pull))]["t"]
 print("the prompt pulls hardest in the", "first" if hardest > 500 else "second", "half of the timesteps")
 
 # %% [markdown]
-# PULL_TEXT
+# The curve rises. At the noisiest steps both predictions are almost the noise itself, and the text changes little
+# of them. It is a small push at a moment when the whole layout is still open. Late in the loop the push is three
+# times as long, and moves only details.
 #
 # ## Three mistakes, on purpose
 #

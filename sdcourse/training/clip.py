@@ -12,7 +12,7 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from sdcourse.data.gallery import ATTRIBUTES, Scene, caption, is_heldout, random_scenes, render
 from sdcourse.models.components import MAX_TOKENS, make_clip
 
-from .loop import train_for
+from .loop import start_from, train_for
 
 BATCH_SIZE = 128
 POOL = 1024
@@ -73,7 +73,7 @@ def train_clip(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPM
     """
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    clip = make_clip(tokenizer).to(device)
+    clip = start_from(folder / "clip", CLIPModel, lambda: make_clip(tokenizer)).to(device)
 
     def compute_loss(step):
         per_pool = POOL // BATCH_SIZE

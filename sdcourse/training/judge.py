@@ -26,7 +26,7 @@ def soften(images: torch.Tensor, step: int) -> torch.Tensor:
 def train_judge(folder: Path, budget: float, device: str, seed: int = 0) -> Judge:
     """Train for `budget` seconds and save to `folder/judge`."""
     torch.manual_seed(seed)
-    judge = Judge().to(device)
+    judge = (Judge.load(folder / "judge") if (folder / "judge").is_dir() else Judge()).to(device)
 
     def compute_loss(step):
         scenes, images = gallery_batch(step, BATCH_SIZE, seed=3_000_000 + seed, split="all")

@@ -44,6 +44,11 @@ def parse_budget(text: str) -> float:
     return seconds
 
 
+def start_from(folder: Path, kind: type, make: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """The weights that are in `folder` already, to be made better; else a new model from `make`."""
+    return kind.from_pretrained(folder, dtype=torch.float32) if folder.is_dir() else make()
+
+
 def train_for(
     budget: float,
     module: torch.nn.Module,

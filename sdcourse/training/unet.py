@@ -1,5 +1,6 @@
 """Train the noise predictor on cached latents, under the frozen text encoder."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.training_utils import compute_snr
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -15,7 +17,7 @@ from sdcourse.data.gallery import Scene, caption, random_scenes, render
 from sdcourse.models.components import make_scheduler, make_unet
 
 from .clip import tokenize
-from .loop import train_for
+from .loop import start_from, train_for
 
 BATCH_SIZE = 64
 LEARNING_RATE = 1.2e-3
@@ -50,11 +52,15 @@ def diffusion_loss(unet, scheduler, latents, text_embeddings):
 def cache_latents(vae: AutoencoderKL, n: int, path: Path, seed: int) -> tuple[list[Scene], torch.Tensor]:
     """Scenes, and mean and deviation of their latents as float16 (n, 8, 8, 8); kept in `path`.
 
-    What is kept there already is used, whatever `n`: a run that goes on with another budget loses nothing.
+    What is kept there already is used, whatever `n`, if this encoder made it: a run that goes on with another
+    budget loses nothing.
     """
+    made_by = _fingerprint(vae)
     if path.exists():
-        moments = load_file(path)["moments"]
-        return random_scenes(len(moments), seed=seed), moments
+        with safe_open(path, "pt") as kept:
+            if (kept.metadata() or {}).get("encoder") == made_by:
+                moments = kept.get_tensor("moments")
+                return random_scenes(len(moments), seed=seed), moments
     scenes, parts = random_scenes(n, seed=seed), []
     for start in tqdm(range(0, n, 256), desc="latents", unit="batch"):
         images = render(scenes[start : start + 256]).to(vae.device).float() / 127.5 - 1
@@ -64,8 +70,16 @@ def cache_latents(vae: AutoencoderKL, n: int, path: Path, seed: int) -> tuple[li
         parts.append(moments.half().cpu())
     moments = torch.cat(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({"moments": moments}, path)
+    save_file({"moments": moments}, path, metadata={"encoder": made_by})
     return scenes, moments
+
+
+def _fingerprint(vae: AutoencoderKL) -> str:
+    """Changes with the encoder and the scaling factor, not with the decoder."""
+    digest = hashlib.sha256(str(vae.config.scaling_factor).encode())
+    for weight in (*vae.encoder.parameters(), *vae.quant_conv.parameters()):
+        digest.update(weight.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2DConditionModel:
@@ -79,7 +93,7 @@ def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2
     text_encoder = (
         CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device).eval()
     )
-    unet = make_unet().to(device)
+    unet = start_from(folder / "unet", UNet2DConditionModel, make_unet).to(device)
     scheduler = DDPMScheduler.from_config(make_scheduler().config)
     n = int(min(300_000, max(2_000, budget * CACHE_SHARE / SECONDS_PER_PICTURE)))
     scenes, moments = cache_latents(

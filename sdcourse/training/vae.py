@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from sdcourse.models.components import make_vae
 
 from .batches import gallery_batch, mask_batch
-from .loop import train_for
+from .loop import start_from, train_for
 
 BATCH_SIZE = 16
 LEARNING_RATE = 1.5e-3
@@ -58,7 +58,7 @@ def reconstruction_loss(output, images, masks) -> tuple[torch.Tensor, dict[str, 
 def train_vae(folder: Path, budget: float, device: str, seed: int = 0) -> AutoencoderKL:
     """Train for `budget` seconds and save to `folder/vae`, with the measured scaling factor."""
     torch.manual_seed(seed)
-    vae = make_vae().to(device, memory_format=torch.channels_last)
+    vae = start_from(folder / "vae", AutoencoderKL, make_vae).to(device, memory_format=torch.channels_last)
 
     def compute_loss(step):
         _, images = gallery_batch(step, BATCH_SIZE, seed=1_000_000 + seed)
