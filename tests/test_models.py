@@ -141,30 +141,24 @@ def test_a_folder_is_also_taken_as_text_and_relative(tiny_sd, monkeypatch):
     assert same_weights(load_pipeline(f"./{tiny_sd.name}"), load_pipeline(str(tiny_sd)))
 
 
-def test_loading_prints_nothing():
+def test_loading_prints_nothing(tiny_sd, single_file):
     code = """if True:
-        import sys, tempfile
-        sys.path.insert(0, sys.argv[1])
-        from tiny import save_tiny_sd
-        import contextlib, io
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-            folder = save_tiny_sd(tempfile.mkdtemp())
+        import sys
         from sdcourse.models import load_pipeline
-        load_pipeline(folder)
-        from tiny import single_file_tensors
-        from safetensors.torch import save_file
-        save_file(single_file_tensors(load_pipeline(folder)), folder / "one.safetensors")
-        load_pipeline(folder / "one.safetensors", config=folder)
+        load_pipeline(sys.argv[1])
+        load_pipeline(sys.argv[2], config=sys.argv[1])
+
+        # and what the learner had set is as it was
         from diffusers.utils import logging
         from transformers.utils import logging as transformers_logging
-        assert logging.is_progress_bar_enabled() and transformers_logging.is_progress_bar_enabled()
-        assert transformers_logging.get_verbosity() == transformers_logging.WARNING
-        assert logging.get_verbosity() == logging.WARNING
+        for library in (logging, transformers_logging):
+            assert library.is_progress_bar_enabled()
+            assert library.get_verbosity() == library.WARNING
         """
-    here = os.path.dirname(__file__)
-    done = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
-    assert done.stdout == ""
-    assert done.stderr == ""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny_sd), str(single_file)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("options", [{"variant": "fp16"}, {}], ids=["named-fp16", "plain-names"])
@@ -375,10 +369,13 @@ def test_a_missing_file_is_named(folder, file):
     assert str(folder / file) in str(error.value)
 
 
-def test_a_broken_configuration_is_named(folder):
-    truncate(folder / "vae" / "config.json", 100)
-    with pytest.raises(DamagedWeights, match="vae/config.json is damaged"):
+@pytest.mark.parametrize("file", ["vae/config.json", "model_index.json"])
+def test_a_broken_configuration_is_named(folder, file):
+    truncate(folder / file, 100)
+    with pytest.raises(DamagedWeights, match=f"{file} is damaged"):
         load_pipeline(folder)
+    (problem,) = verify_weights(folder)
+    assert f"{file} is damaged" in problem
 
 
 def test_a_damaged_file_that_is_not_loaded_does_not_matter(folder):
@@ -440,6 +437,14 @@ def test_verify_names_every_problem(shipped):
         assert any(what in p and restores(p, file) for p in problems), file
 
 
+def test_verify_of_one_folder_is_not_about_another(shipped):
+    other = shutil.copytree(shipped, shipped.parent / "pocket-other")
+    write_checksums(shipped.parent)
+    change_one_byte(other / UNET)
+    assert verify_weights(shipped) == []
+    assert len(verify_weights(other)) == len(verify_weights()) == 1
+
+
 def test_verify_of_shipped_weights_that_are_gone(shipped):
     shutil.rmtree(shipped)
     assert any("pocket-sd is missing" in problem for problem in verify_weights())
@@ -468,7 +473,6 @@ def test_checksums_are_those_of_sha256sum(shipped):
     assert check.stdout.count(b"OK") == 3
 
 
-@pytest.mark.skipif(not MODELS["pocket-sd"].folder.is_dir(), reason="pocket-sd is not trained yet")
 def test_the_shipped_weights_are_whole():
     assert verify_weights() == []
     pipe = load_pipeline("pocket-sd")

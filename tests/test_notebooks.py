@@ -306,6 +306,7 @@ def test_without_execution_unchanged_code_keeps_its_outputs(built):
         ('# %% tags=["nbval-ignore-ouput"]\n1\n', "Did you mean 'nbval-ignore-output'?"),
         ("# %%\nx = 1\n\n# %%\nprint(undefined)\n", "cell 2 (print(undefined)) failed:"),
         ("# %%\nimport os\nos._exit(1)\n", "cell 1 (import os) failed:"),
+        ("# %%\n1\n\n# %%\n\n# %%\n2\n", "cell 2 (empty) has no code"),
         ('# %% tags=["raises-exception"]\n1\n', "is tagged to raise an exception, and raised none"),
         ("# %%\nprint(object())\n", "which differs from machine to machine"),
         ("# %%\nimport tempfile\nprint(tempfile.gettempdir() + '/a')\n", "prints /tmp/a, which differs"),
@@ -380,6 +381,11 @@ def test_problems_of_outputs_are_named(output, words):
     assert words in problems_of(output)[0]
 
 
+def test_metadata_that_editors_add_is_named():
+    notebook = nbformat.v4.new_notebook(metadata={**build_notebooks.METADATA, "widgets": {}})
+    assert "the metadata of the notebook is not the minimal one" in problems(notebook)[0]
+
+
 def test_pixels_in_base64_are_not_taken_for_paths():
     html = '<img alt="x" src="data:image/png;base64,A+/tmp/x/home/y/0x12345678">'
     assert problems_of(picture_output(**{"text/html": html})) == []
@@ -392,6 +398,20 @@ def test_pixels_in_base64_are_not_taken_for_paths():
 def test_nbval_passes_a_fresh_build(built):
     status, report = nbval(built.notebook)
     assert status == 0 and "6 passed" in report, report
+
+
+@pytest.mark.slow
+def test_nbval_lets_pixels_and_warnings_differ(built):
+    def change(notebook):
+        printed, _, figure, *_ = code_cells(notebook)
+        [warning] = [output for output in printed.outputs if output.get("name") == "stderr"]
+        warning.text = "a library has something else to say on this machine\n"
+        for kind in ("text/html", "image/jpeg"):
+            figure.outputs[0].data[kind] = figure.outputs[0].data[kind].replace("A", "B")
+
+    built.change(change)
+    status, report = nbval(built.notebook)
+    assert status == 0, report
 
 
 @pytest.mark.slow
@@ -420,8 +440,13 @@ def test_measured_times_may_differ(course):
     assert nbval(course.notebook)[0] == 1
 
 
-@pytest.mark.slow
-def test_the_network_is_blocked_while_notebooks_run(course):
+@pytest.fixture
+def probe(course, monkeypatch):
+    """A built lesson that tries to leave this machine and says in what environment it runs."""
+    # conftest.py blocks the network for every test; here the build and nbval must do so by themselves
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("HF_HUB_OFFLINE", "SDCOURSE_PROFILE", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "of this machine")
     course.write("""
         # %%
         import socket
@@ -438,7 +463,11 @@ def test_the_network_is_blocked_while_notebooks_run(course):
         [os.environ[name] for name in ("SDCOURSE_PROFILE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")]
         """)
     assert course.build() == 0
-    cells = code_cells(course.read())
+    return course
+
+
+def test_the_build_runs_without_network_in_the_pocket_profile(probe):
+    cells = code_cells(probe.read())
     [text] = texts(cells[0])
     # NetworkBlocked is what our block raises; a machine that merely has no network raises something else
     assert re.findall(r"^NetworkBlocked .* (192\.0\.2\.1|example\.org)", text, re.MULTILINE) == [
@@ -446,7 +475,12 @@ def test_the_network_is_blocked_while_notebooks_run(course):
         "example.org",
     ]
     assert texts(cells[1]) == ["['pocket', '1', '']"]
-    assert nbval(course.notebook)[0] == 0  # the same words again, so the same block
+
+
+@pytest.mark.slow
+def test_nbval_runs_without_network_in_the_pocket_profile(probe):
+    status, report = nbval(probe.notebook)  # compares the words of the block and the environment
+    assert status == 0, report
 
 
 # --- the notebooks of the course
