@@ -98,10 +98,14 @@ print(measure_accuracy(pipe, judge, n=60, guidance_scale=5.0, num_inference_step
 #
 # ## Your computer
 #
-# `sdcourse doctor` looks at versions, memory, disk and weights. Each line that is not `ok` says what to do.
+# The doctor looks at versions, memory, disk and weights. Each line that is not `ok` says what to do. In a terminal,
+# `sdcourse doctor` prints the same.
 
 # %% tags=["nbval-ignore-output"]
-# !sdcourse doctor
+from sdcourse.cli.doctor import findings
+
+for state, what, advice in findings():
+    print(f"{state:8} {what} {advice}")
 
 # %% [markdown]
 # ## Where to go from here

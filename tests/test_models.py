@@ -155,8 +155,13 @@ def test_loading_prints_nothing(tiny_sd, single_file):
             assert library.is_progress_bar_enabled()
             assert library.get_verbosity() == library.WARNING
         """
+    # A test that ran before may have quietened the libraries, and so this child.
+    environment = {k: v for k, v in os.environ.items() if not k.endswith(("_VERBOSITY", "_PROGRESS_BARS"))}
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tiny_sd), str(single_file)], capture_output=True, text=True
+        [sys.executable, "-c", code, str(tiny_sd), str(single_file)],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
