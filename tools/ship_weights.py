@@ -6,7 +6,6 @@ measured onto their cards. Takes about ten minutes on two cores.
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -29,8 +28,9 @@ def ship(parts: Path):
     CLIPTokenizer.from_pretrained(parts / "tokenizer").save_pretrained(WEIGHTS / "pocket-clip")
     config = WEIGHTS / "pocket-clip" / "config.json"
     config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
-    shutil.rmtree(WEIGHTS / "pocket-sd", ignore_errors=True)
-    assemble(parts, WEIGHTS / "pocket-sd")
+    assemble(parts, WEIGHTS / "pocket-sd")  # over what is there: the log of what was tried stays
+    for file in WEIGHTS.rglob("*.safetensors"):
+        file.chmod(0o644)  # safetensors writes for the owner alone, and a lab machine has many users
 
 
 def measure() -> dict:

@@ -46,7 +46,7 @@ def make_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
         num_hidden_layers=4,
         num_attention_heads=4,
         image_size=PICTURE_SIZE,
-        patch_size=16,
+        patch_size=8,
         projection_dim=TEXT_WIDTH,
     )
     return CLIPModel(

@@ -1,4 +1,8 @@
-"""Train CLIP on gallery pictures and their captions; its text half becomes the text encoder."""
+"""Train CLIP on gallery pictures and their captions; its text half becomes the text encoder.
+
+The contrastive loss alone takes long to notice a hat of forty pixels, so the embeddings of both sides also
+have to tell the attributes, through heads that they share and that are thrown away afterwards.
+"""
 
 import dataclasses
 from functools import lru_cache
@@ -7,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from sdcourse.data.gallery import ATTRIBUTES, Scene, caption, is_heldout, random_scenes, render
-from sdcourse.models.components import MAX_TOKENS, make_clip
+from sdcourse.data.gallery import ATTRIBUTES, Caption, Scene, describe, is_heldout, random_scenes, render
+from sdcourse.models.components import MAX_TOKENS, TEXT_WIDTH, make_clip
+from sdcourse.models.judge import labels
 
 from .loop import start_from, train_for
 
 BATCH_SIZE = 128
 POOL = 1024
 LEARNING_RATE = 1e-3
+ATTRIBUTE_WEIGHT = 0.3
 
 
 def twin(scene: Scene, rng: np.random.Generator) -> Scene:
@@ -66,6 +73,25 @@ def contrastive_loss(text_embeds: torch.Tensor, image_embeds: torch.Tensor, logi
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, logits
 
 
+class AttributeHeads(nn.Module):
+    """Reads every attribute from an embedding, of a picture or of a text."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleDict({k: nn.Linear(TEXT_WIDTH, len(v)) for k, v in ATTRIBUTES.items()})
+
+    def loss(self, text_embeds, image_embeds, scenes: list[Scene], captions: list[Caption]) -> torch.Tensor:
+        """Cross-entropy over all attributes of the pictures, and over those that the captions name."""
+        total = 0.0
+        for name, truth in labels(scenes).items():
+            truth = truth.to(image_embeds.device)
+            named = torch.tensor([name in c.named for c in captions], device=truth.device)
+            total += F.cross_entropy(self.heads[name](image_embeds), truth)
+            if named.any():
+                total += F.cross_entropy(self.heads[name](text_embeds[named]), truth[named])
+        return total
+
+
 def train_clip(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPModel:
     """Train for `budget` seconds and save to `folder/clip`, the text half to `folder/text_encoder`.
 
@@ -74,22 +100,28 @@ def train_clip(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPM
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     clip = start_from(folder / "clip", CLIPModel, lambda: make_clip(tokenizer)).to(device)
+    heads = AttributeHeads().to(device)
 
     def compute_loss(step):
         per_pool = POOL // BATCH_SIZE
         scenes, pictures = _pool(step // per_pool, 5_000_000 + seed)
         part = slice(step % per_pool * BATCH_SIZE, (step % per_pool + 1) * BATCH_SIZE)
         rng = np.random.default_rng([seed, step])
-        ids = tokenize(tokenizer, [caption(s, rng) for s in scenes[part]], full_length=False).to(device)
+        captions = [describe(s, rng) for s in scenes[part]]
+        ids = tokenize(tokenizer, [c.text for c in captions], full_length=False).to(device)
         with torch.autocast(device, torch.bfloat16):
             images = pictures[part].to(device).float() / 127.5 - 1
             image_embeds = clip.get_image_features(images).pooler_output
             text_embeds = clip.get_text_features(ids).pooler_output
-        loss, logits = contrastive_loss(text_embeds.float(), image_embeds.float(), clip.logit_scale)
+        text_embeds, image_embeds = text_embeds.float(), image_embeds.float()
+        loss, logits = contrastive_loss(text_embeds, image_embeds, clip.logit_scale)
+        told = heads.loss(text_embeds, image_embeds, scenes[part], captions)
         found = (logits.argmax(1) == torch.arange(len(logits), device=device)).float().mean()
-        return loss, {"found": found.item(), "scale": clip.logit_scale.exp().item()}
+        figures = {"found": found.item(), "told": told.item(), "scale": clip.logit_scale.exp().item()}
+        return loss + ATTRIBUTE_WEIGHT * told, figures
 
-    train_for(budget, clip, compute_loss, folder / "runs" / "clip", LEARNING_RATE, weight_decay=0.05)
+    both = nn.ModuleDict({"clip": clip, "heads": heads})
+    train_for(budget, both, compute_loss, folder / "runs" / "clip", LEARNING_RATE, weight_decay=0.05)
     clip.cpu().save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
     text_encoder = CLIPTextModel(clip.config.text_config)
