@@ -28,7 +28,9 @@ def test_diffusers_loads_it_without_a_warning(caplog):
         warnings.simplefilter("error", UserWarning)
         warnings.simplefilter("error", FutureWarning)
         pipe = StableDiffusionPipeline.from_pretrained(FOLDER)
-    assert [record.getMessage() for record in caplog.records] == []
+    messages = [record.getMessage() for record in caplog.records]
+    # transformers says once for each process that torchvision is not installed: not about these weights
+    assert [message for message in messages if "torchvision" not in message] == []
     # without dtype= all parts agree, or the first matrix product would fail
     assert pipe.unet.dtype == pipe.vae.dtype == pipe.text_encoder.dtype == torch.float32
     assert DDIMScheduler.from_config(pipe.scheduler.config).config.clip_sample is False
