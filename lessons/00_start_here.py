@@ -29,7 +29,7 @@ sdcourse.show_image(image, title=f"{prompt} · scale 5 · seed 2", alt="a soft f
 # %% [markdown]
 # The picture is 64 pixels wide and shown enlarged. A network that was trained on nothing but our own drawings
 # made it, from noise and a sentence. It is soft, and small things are missing: these are the first weights of the
-# course, trained for an hour on two CPU cores. Below you see how that is measured.
+# course, trained for two hours on two CPU cores. Below you see how that is measured.
 
 # %%
 prompt = "a watercolor illustration of a rose"

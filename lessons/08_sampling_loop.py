@@ -271,8 +271,8 @@ print("the prompt pulls hardest in the", "first" if hardest > 500 else "second",
 
 # %% [markdown]
 # The curve rises. At the noisiest steps both predictions are almost the noise itself, and the text changes little
-# of them. It is a small push at a moment when the whole layout is still open. Late in the loop the push is three
-# times as long, and moves only details.
+# of them. It is a small push at a moment when the whole layout is still open. Late in the loop the push is longer,
+# and moves only details.
 #
 # ## Three mistakes, on purpose
 #
@@ -324,7 +324,7 @@ sdcourse.show_images(
 #
 # One picture proves little. The course ships a *judge*: a small classifier that reads a picture's attributes.
 # We draw 40 prompts at three scales and count how often everything that the prompt names is there. This takes
-# about half a minute.
+# some ten seconds.
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.metrics import measure_accuracy
