@@ -67,8 +67,10 @@ def train_for(
     """
     folder.mkdir(parents=True, exist_ok=True)
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99))
-    ema = EMAModel(parameters, decay=ema_decay, use_ema_warmup=True, power=0.75)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=learning_rate, weight_decay=weight_decay, betas=(0.9, 0.99), fused=True
+    )
+    ema = EMAModel(parameters, decay=ema_decay, use_ema_warmup=True, power=0.75, foreach=True)
     progress = load_checkpoint(folder, module, optimizer, ema)
     ema.to(parameters[0].device)
     log = _Log(folder / "log.csv")
