@@ -33,7 +33,9 @@ sdcourse.show_image(image, title=f"{prompt} · scale 5 · seed 2", alt="a soft f
 
 # %%
 prompt = "a watercolor illustration of a rose"
-images = sdcourse.text_to_image(pipe, prompt, guidance_scale=5.0, seed=[1, 2, 3, 4, 5, 6], num_images_per_prompt=6)
+images = sdcourse.text_to_image(
+    pipe, prompt, guidance_scale=5.0, seed=[1, 2, 3, 4, 5, 6], num_images_per_prompt=6
+)
 sdcourse.show_images(
     images,
     titles=[f"seed {seed}" for seed in range(1, 7)],
@@ -76,7 +78,9 @@ for attribute in ("subject", "color", "hat", "accessory", "background", "style")
 # %%
 prompts = ["a penguin", "a zebra in the snow", "quantum mechanics"]
 images = sdcourse.text_to_image(pipe, prompts, guidance_scale=5.0, seed=3)
-sdcourse.show_images(images, titles=prompts, alt="subjects that the model does know, in place of the unknown ones")
+sdcourse.show_images(
+    images, titles=prompts, alt="subjects that the model does know, in place of the unknown ones"
+)
 
 # %% [markdown]
 # It draws something from its own world. The real Stable Diffusion does the same, only its world is larger.

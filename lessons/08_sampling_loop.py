@@ -190,7 +190,9 @@ def sample(text_embeddings, latents, scheduler, guidance_scale=5.0, num_inferenc
         # Take one step down
         step = scheduler.step(noise_pred, t, latents)
         direction = (noise_pred_text - noise_pred_uncond).norm().item()
-        history.append({"t": int(t), "latents": latents, "guess": step.pred_original_sample, "direction": direction})
+        history.append(
+            {"t": int(t), "latents": latents, "guess": step.pred_original_sample, "direction": direction}
+        )
         latents = step.prev_sample
     return latents, history
 
@@ -214,7 +216,9 @@ sdcourse.show_image(
 # %%
 settings = dict(guidance_scale=5.0, num_inference_steps=25)
 
-from_library = sdcourse.text_to_image(pipe, prompt, seed=seed, scheduler="ddim", progress=False, **settings)[0]
+from_library = sdcourse.text_to_image(pipe, prompt, seed=seed, scheduler="ddim", progress=False, **settings)[
+    0
+]
 
 pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
 pipe.set_progress_bar_config(disable=True)
@@ -261,7 +265,9 @@ figure = Figure(figsize=(6, 2.6), layout="constrained")
 axes = figure.subplots()
 axes.plot([h["t"] for h in history], [h["direction"] for h in history], "o-", color="#0072B2")
 axes.invert_xaxis()
-axes.set(xlabel="timestep t (noisy → clean)", ylabel="length of the direction", title="How hard the prompt pulls")
+axes.set(
+    xlabel="timestep t (noisy → clean)", ylabel="length of the direction", title="How hard the prompt pulls"
+)
 sdcourse.show_image(figure, alt="a curve of the length of the guidance direction over the timesteps")
 
 # %%
@@ -289,7 +295,11 @@ uniform = torch.rand(latents.shape, generator=torch.Generator().manual_seed(seed
 from_uniform, _ = sample(text_embeddings, uniform, scheduler)
 
 sdcourse.show_images(
-    [decode_latents(scale_0), decode_latents(final_latents * vae.config.scaling_factor), decode_latents(from_uniform)],
+    [
+        decode_latents(scale_0),
+        decode_latents(final_latents * vae.config.scaling_factor),
+        decode_latents(from_uniform),
+    ],
     titles=["scale 0", "no scaling factor", "uniform noise"],
     alt="an unrelated picture; a picture with wrong contrast; another unrelated picture",
 )

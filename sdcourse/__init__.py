@@ -16,6 +16,7 @@ _HOMES = {
     "setup": "runtime",
     "load_pipeline": "models",
     "load_judge": "models.judge",
+    "load_clip": "models.clip",
     "text_to_image": "sampling",
     "show_image": "images",
     "show_images": "images",
@@ -24,7 +25,7 @@ _HOMES = {
     "color_loss": "guidance",
     "classifier_free_guidance": "guidance",
 }
-_ROOMS = ("data", "guidance", "images", "models", "runtime", "sampling")
+_ROOMS = ("data", "guidance", "images", "metrics", "models", "runtime", "sampling")
 
 __all__ = [*_HOMES, *_ROOMS]
 

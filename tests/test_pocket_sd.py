@@ -74,4 +74,4 @@ def test_the_card_states_what_was_measured():
     measured = json.loads((FOLDER / "measured.json").read_text())
     for split in ("train", "heldout"):
         assert f"{measured[split]['mean']:.3f}" in card
-    assert f"{measured['psnr']:.1f} dB" in card and "{" not in card
+    assert f"{measured['vae']['psnr']:.1f} dB" in card and "{" not in card

@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 from transformers import CLIPModel, CLIPTokenizer
 
-from sdcourse.data.gallery import ATTRIBUTES, random_scenes, render
-from sdcourse.metrics import measure_accuracy
-from sdcourse.models import write_checksums
+from sdcourse.metrics import evaluate, table
+from sdcourse.metrics.report import write_report
+from sdcourse.models import load_pipeline, write_checksums
 from sdcourse.models.judge import Judge, load_judge
 from sdcourse.training.recipes import assemble
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "sdcourse" / "weights"
-FRESH = 123_456  # seed of pictures that no training saw
+ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = ROOT / "sdcourse" / "weights"
+DOCS = ROOT / "docs"
 
 
 def ship(parts: Path):
@@ -33,36 +34,6 @@ def ship(parts: Path):
         file.chmod(0o644)  # safetensors writes for the owner alone, and a lab machine has many users
 
 
-def measure() -> dict:
-    """Everything that the cards state."""
-    from sdcourse import load_pipeline
-
-    pipe, judge = load_pipeline("pocket-sd"), load_judge()
-    figures = {"judge": judge_on_renders(judge), "psnr": vae_psnr(pipe.vae)}
-    for split in ("train", "heldout"):
-        accuracy = measure_accuracy(pipe, judge, split=split)
-        figures[split] = {**accuracy.per_attribute, "mean": accuracy.mean, "all right": accuracy.all_right}
-    return figures
-
-
-def judge_on_renders(judge: Judge, n: int = 2000) -> dict[str, float]:
-    scenes = random_scenes(n // 2, FRESH) + random_scenes(n // 2, FRESH, "heldout")
-    readings = judge.read(render(scenes).float() / 127.5 - 1)
-    pairs = list(zip(readings, scenes, strict=True))
-    return {a: sum(read[a] == getattr(scene, a) for read, scene in pairs) / n for a in ATTRIBUTES}
-
-
-@torch.no_grad()
-def vae_psnr(vae, n: int = 512) -> float:
-    """Decibels over held-out renders, mean over pictures."""
-    images = render(random_scenes(n, FRESH, "heldout")).float() / 127.5 - 1
-    psnr = []
-    for part in images.split(64):
-        output = vae.decode(vae.encode(part).latent_dist.mode()).sample.clamp(-1, 1)
-        psnr.append(-10 * torch.log10((output - part).square().mean((1, 2, 3)) / 4))
-    return torch.cat(psnr).mean().item()
-
-
 def training_times(parts: Path) -> str:
     """A table row per part: steps and minutes, as the logs have them."""
     rows = []
@@ -74,14 +45,20 @@ def training_times(parts: Path) -> str:
 
 def write_cards(parts: Path, figures: dict):
     cards = Path(__file__).with_name("cards")
-    named = [a for a in ATTRIBUTES if a in figures["train"]]
-    train, heldout = figures["train"], figures["heldout"]
-    accuracy = [f"| {a} | {train[a]:.3f} | {heldout[a]:.3f} |" for a in [*named, "mean", "all right"]]
+    judge = figures["judge on renders"]
+    settings = figures["settings"]
     values = {
-        "accuracy": "\n".join(accuracy),
-        "judge": "\n".join(f"| {a} | {value:.3f} |" for a, value in figures["judge"].items()),
-        "judge_mean": f"{sum(figures['judge'].values()) / len(figures['judge']):.3f}",
-        "psnr": f"{figures['psnr']:.1f}",
+        "settings": f"{settings['n']} prompts of each split, guidance scale {settings['guidance scale']:g}, "
+        f"{settings['steps']} DPM++ steps",
+        "accuracy": table.accuracy_table(figures),
+        "known": table.known_table(figures),
+        "guidance": table.curve_table("guidance scale", figures["guidance curve"]),
+        "steps": table.curve_table("steps", figures["steps curve"]),
+        "negative": table.negative_prompt_table(figures),
+        "quality": table.quality_table(figures),
+        "judge": table.judge_table(figures),
+        "judge_mean": f"{sum(judge.values()) / len(judge):.3f}",
+        "choice": f"{figures['clip caption choice']:.3f}",
         "times": training_times(parts),
     }
     for name in ("pocket-sd", "pocket-clip", "judge"):
@@ -95,9 +72,12 @@ def write_cards(parts: Path, figures: dict):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", type=Path, help="the folder that `sdcourse train` wrote")
-    folder = parser.parse_args().parts
-    ship(folder)
+    parser.add_argument("--scale", type=float, default=5.0, help="guidance scale of the tables")
+    arguments = parser.parse_args()
+    ship(arguments.parts)
     write_checksums(WEIGHTS)
-    measured = measure()
-    write_cards(folder, measured)
-    print(json.dumps(measured, indent=1))
+    measured = evaluate(load_pipeline("pocket-sd"), load_judge(), guidance_scale=arguments.scale)
+    samples = measured.pop("pictures")
+    write_cards(arguments.parts, measured)
+    write_report(DOCS / "pocket-sd-report.png", "pocket-sd", measured, samples)
+    print(table.as_table(measured))

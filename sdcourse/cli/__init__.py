@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from sdcourse.cli.doctor import doctor
+from sdcourse.cli.evaluate import evaluate
 from sdcourse.cli.lab import lab
 from sdcourse.cli.models import models
 from sdcourse.cli.train import train
@@ -69,6 +70,7 @@ app.command()(doctor)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(lab)
 app.command()(models)
 app.command()(train)
+app.command()(evaluate)
 
 
 def main() -> None:

@@ -1,17 +1,14 @@
 """Does the picture show what the prompt says? The judge reads it and we count."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-from tqdm.auto import tqdm
-
-from sdcourse.data.gallery import ATTRIBUTES, Caption, Scene, describe, random_scenes
+from sdcourse.data.gallery import ATTRIBUTES
 from sdcourse.models.judge import Judge
-from sdcourse.sampling import decode_latents, sample_latents
 
-EVALUATION_SEED = 9_000_000
+from .drawing import draw_pictures
+from .prompts import Prompt, evaluation_prompts
 
 
 @dataclass(frozen=True)
@@ -19,49 +16,45 @@ class Accuracy:
     per_attribute: dict[str, float]  # share of pictures right, among the prompts that name the attribute
     counts: dict[str, int]  # how many prompts name it
     all_right: float  # share of pictures where everything named is right
+    n: int  # pictures
 
     @property
     def mean(self) -> float:
         """Over attributes, each counting the same."""
-        return float(np.mean(list(self.per_attribute.values())))
+        return sum(self.per_attribute.values()) / len(self.per_attribute)
 
     def __str__(self) -> str:
-        rows = [f"{name:16} {value:.3f}  ({self.counts[name]})" for name, value in self.per_attribute.items()]
-        return "\n".join([*rows, f"{'mean':16} {self.mean:.3f}", f"{'all right':16} {self.all_right:.3f}"])
+        rows = [(name, value, self.counts[name]) for name, value in self.per_attribute.items()]
+        lines = [_line(*row) for row in (*rows, ("all right", self.all_right, self.n))]
+        lines.insert(-1, f"{'mean':16} {self.mean:.3f}")
+        return "\n".join(lines)
 
 
-def evaluation_prompts(n: int = 500, split: str = "train") -> list[tuple[Caption, Scene]]:
-    """The same `n` captions and their scenes at every call; single words are left out."""
-    rng = np.random.default_rng(EVALUATION_SEED)
-    pairs = []
-    for scene in random_scenes(2 * n + 50, seed=EVALUATION_SEED, split=split):
-        caption = describe(scene, rng)
-        if "subject" in caption.named and len(caption.named) >= 2:
-            pairs.append((caption, scene))
-    return pairs[:n]
+def _line(name: str, value: float, n: int) -> str:
+    low, high = wilson_interval(value, n)
+    return f"{name:16} {value:.3f}  ({low:.2f} to {high:.2f}, {n} pictures)"
 
 
-def attribute_accuracy(
-    readings: Sequence[dict[str, str]], prompts: Sequence[tuple[Caption, Scene]]
-) -> Accuracy:
-    """Compare what the judge read with what the captions fixed.
+def wilson_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Where the true share lies with 95 % confidence (z = 1.96), when `share` of `n` were right.
 
-    "A hat" without a kind is right if there is any hat; what a caption leaves out does not count.
+    Unlike share ± z·deviation it stays within 0 and 1 and keeps a width at both ends (Wilson, 1927).
     """
-    right: dict[str, list[bool]] = {}
-    whole = []
-    for read, (caption, scene) in zip(readings, prompts, strict=True):
-        verdicts = {a: read[a] == getattr(scene, a) for a in ATTRIBUTES if a in caption.named}
-        if "any hat" in caption.named:
-            verdicts["hat"] = read["hat"] != "none"
-        for attribute, verdict in verdicts.items():
-            right.setdefault(attribute, []).append(verdict)
-        whole.append(all(verdicts.values()))
-    named = [a for a in ATTRIBUTES if a in right]
+    center = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, (center - spread) / (1 + z * z / n)), min(1.0, (center + spread) / (1 + z * z / n))
+
+
+def attribute_accuracy(readings: Sequence[dict[str, str]], prompts: Sequence[Prompt]) -> Accuracy:
+    """Compare what the judge read in each picture with what its prompt asks for."""
+    verdicts = [prompt.verdicts(reading) for reading, prompt in zip(readings, prompts, strict=True)]
+    right = {name: [v[name] for v in verdicts if name in v] for name in ATTRIBUTES}
+    right = {name: values for name, values in right.items() if values}
     return Accuracy(
-        per_attribute={a: float(np.mean(right[a])) for a in named},
-        counts={a: len(right[a]) for a in named},
-        all_right=float(np.mean(whole)),
+        per_attribute={name: sum(values) / len(values) for name, values in right.items()},
+        counts={name: len(values) for name, values in right.items()},
+        all_right=sum(all(v.values()) for v in verdicts) / len(verdicts),
+        n=len(verdicts),
     )
 
 
@@ -73,17 +66,10 @@ def measure_accuracy(
     num_inference_steps: int = 25,
     split: str = "train",
     scheduler: str = "dpm++",
-    batch_size: int = 50,
 ) -> Accuracy:
-    """Draw the evaluation prompts with `pipe` and let the judge read the pictures."""
+    """Draw evaluation prompts with `pipe` and let the judge read the pictures."""
     prompts = evaluation_prompts(n, split)
-    readings = []
-    for start in tqdm(range(0, n, batch_size), desc=f"{n} pictures", unit="batch"):
-        texts = [caption.text for caption, _ in prompts[start : start + batch_size]]
-        latents = sample_latents(
-            pipe, texts, "", guidance_scale, num_inference_steps, start, scheduler, progress=False
-        )
-        with torch.no_grad():
-            pictures = decode_latents(pipe.vae, latents)
-        readings += judge.read(pictures * 2 - 1)
-    return attribute_accuracy(readings, prompts)
+    pictures = draw_pictures(
+        pipe, [prompt.text for prompt in prompts], guidance_scale, num_inference_steps, scheduler
+    )
+    return attribute_accuracy(judge.read(pictures), prompts)

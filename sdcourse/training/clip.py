@@ -4,7 +4,6 @@ The contrastive loss alone takes long to notice a hat of forty pixels, so the em
 have to tell the attributes, through heads that they share and that are thrown away afterwards.
 """
 
-import dataclasses
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from sdcourse.data.gallery import ATTRIBUTES, Caption, Scene, describe, is_heldout, random_scenes, render
+from sdcourse.data.gallery import ATTRIBUTES, Caption, Scene, describe, random_scenes, render, twin
 from sdcourse.models.components import MAX_TOKENS, TEXT_WIDTH, make_clip
 from sdcourse.models.judge import labels
 
@@ -24,21 +23,6 @@ BATCH_SIZE = 128
 POOL = 1024
 LEARNING_RATE = 1e-3
 ATTRIBUTE_WEIGHT = 0.3
-
-
-def twin(scene: Scene, rng: np.random.Generator) -> Scene:
-    """The same scene but for one attribute: the pairs that are hard to tell apart."""
-    while True:
-        attribute = rng.choice(
-            ["subject", "color", "hat_color", "hat", "accessory_color", "background", "style"]
-        )
-        value = str(rng.choice(ATTRIBUTES[attribute]))
-        try:
-            other = dataclasses.replace(scene, **{attribute: value})
-        except ValueError:  # a house in a hat
-            continue
-        if other != scene and not is_heldout(other):
-            return other
 
 
 @lru_cache(maxsize=1)

@@ -1,10 +1,10 @@
 """The pocket gallery: a grammar draws scenes, a renderer paints them, captions describe them."""
 
-from .caption import Caption, caption, describe
+from .caption import Caption, caption, describe, full_caption
 from .render import render, render_depth, render_masks
-from .scene import ATTRIBUTES, COLORS, Scene, is_heldout, random_scenes
+from .scene import ATTRIBUTES, COLORS, Scene, is_heldout, random_scenes, twin
 
 __all__ = [
-    "ATTRIBUTES", "COLORS", "Caption", "Scene", "caption", "describe", "is_heldout", "random_scenes",
-    "render", "render_depth", "render_masks",
+    "ATTRIBUTES", "COLORS", "Caption", "Scene", "caption", "describe", "full_caption", "is_heldout",
+    "random_scenes", "render", "render_depth", "render_masks", "twin",
 ]  # fmt: skip

@@ -70,6 +70,21 @@ def describe(scene: Scene, rng: np.random.Generator) -> Caption:
     return _sentence(scene, rng)
 
 
+def full_caption(scene: Scene) -> str:
+    """The one caption that leaves nothing out."""
+    text = article(f"{scene.color} {scene.subject}")
+    worn = [
+        article(f"{getattr(scene, what + '_color')} {getattr(scene, what)}")
+        for what in ("hat", "accessory")
+        if getattr(scene, what) != "none"
+    ]
+    if worn:
+        text += " wearing " + " and ".join(worn)
+    if scene.relation != "none":
+        text += f" {_RELATIONS[scene.relation][0]}"
+    return _STYLES[scene.style][0].format(f"{text} {_PLACES[scene.background][0]}")
+
+
 class _Writer:
     """Chooses words for one caption and remembers which attributes they fix."""
 

@@ -1,6 +1,6 @@
 """What a gallery picture shows: a scene is a few named attributes and the numbers of its layout."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -202,3 +202,17 @@ def _random_scene(rng: np.random.Generator) -> Scene:
         mount_color=pick(NATURAL_COLORS["horse"], 23),
         facets=int(u[23] * 1000) % 6,
     )
+
+
+def twin(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The same scene but for one attribute, and not held out: a pair that is hard to tell apart."""
+    changeable = ("subject", "color", "hat_color", "hat", "accessory_color", "background", "style")
+    while True:
+        attribute = str(rng.choice(changeable))
+        value = str(rng.choice(ATTRIBUTES[attribute]))
+        try:
+            other = replace(scene, **{attribute: value})
+        except ValueError:  # a house in a hat
+            continue
+        if other != scene and not is_heldout(other):
+            return other
