@@ -13,7 +13,7 @@ DEV_STAMP := .venv/.stamp-dev
 PINS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := env
-.PHONY: help env lab test notebooks clean
+.PHONY: help env lab test notebooks benchmarks clean
 
 help:
 	@echo 'make            the same as make env'
@@ -21,6 +21,7 @@ help:
 	@echo 'make lab        make env, then open JupyterLab in notebooks/'
 	@echo 'make test       make env with the test tools, then run every check'
 	@echo 'make notebooks  build notebooks/ from lessons/'
+	@echo 'make benchmarks time things side by side, for benchmarks/README.md'
 	@echo 'make clean      remove .venv and what tests and builds leave behind'
 	@echo 'Another Python: make lab PYTHON=python3.12'
 
@@ -35,6 +36,9 @@ test: $(DEV_STAMP)
 
 notebooks: $(DEV_STAMP)
 	$(BIN)/python tools/build_notebooks.py
+
+benchmarks: $(DEV_STAMP)
+	$(BIN)/python benchmarks/run.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
