@@ -136,6 +136,7 @@ def as_markdown(results: dict) -> str:
     ]
     loads = [f"| {name} | {s['median']:.2f} s |" for name, s in results["imports"].items()]
     operations, rate = results["arithmetic"].values()
+    floor = operations / rate
     picture = results["pairs"][0]["seconds"]["ours"]["median"]
     r = results["renderer"]
     return f"""# Benchmarks
@@ -156,8 +157,8 @@ Machine: {results["machine"]}.
 The renderer draws {r["median"]:,.0f} pictures of 64×64 a second ({r["least"]:,.0f} to {r["most"]:,.0f}).
 
 One picture of 20 guided steps takes {operations / 1e9:.1f} billion floating-point operations (in matrix
-products and convolutions). A large matrix product runs here at {rate / 1e9:.0f} billion a second, so the floor
-is {operations / rate:.3f} s; a picture takes {picture:.2f} s, {picture * rate / operations:.1f} times the floor.
+products and convolutions). A large matrix product runs here at {rate / 1e9:.0f} billion a second, which
+gives a floor of {floor:.3f} s; a picture takes {picture:.2f} s, {picture / floor:.1f} times the floor.
 """
 
 
