@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sdcourse.data.gallery import full_caption, random_scenes, render, twin
+from sdcourse.data.gallery import all_twins, full_caption, random_scenes, render
 
 FRESH = 123_456  # seed of pictures that no training saw
 
@@ -41,13 +41,14 @@ def clip_score(clip, tokenizer, images: torch.Tensor, texts: Sequence[str]) -> f
 def caption_choice(clip, tokenizer, n: int = 500, captions: int = 32) -> float:
     """How often CLIP picks a render's own caption among `captions` that differ from it in one attribute."""
     rng = np.random.default_rng(FRESH)
-    scenes, right = random_scenes(n, FRESH), 0
+    twins = {
+        scene: [full_caption(twin) for twin in all_twins(scene)] for scene in random_scenes(2 * n, FRESH)
+    }
+    scenes = [scene for scene in twins if len(twins[scene]) >= captions - 1][:n]
+    right = 0
     embeddings = embed_images(clip, render(scenes).float() / 127.5 - 1)
     for scene, embedding in zip(scenes, embeddings, strict=True):
-        texts = [full_caption(scene)]
-        while len(texts) < captions:
-            other = full_caption(twin(scene, rng))
-            if other not in texts:
-                texts.append(other)
-        right += int((embed_texts(clip, tokenizer, texts) @ embedding).argmax() == 0)
-    return right / n
+        others = rng.choice(twins[scene], captions - 1, replace=False)
+        texts = embed_texts(clip, tokenizer, [full_caption(scene), *others.tolist()])
+        right += int((texts @ embedding).argmax() == 0)
+    return right / len(scenes)

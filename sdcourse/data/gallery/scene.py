@@ -204,15 +204,29 @@ def _random_scene(rng: np.random.Generator) -> Scene:
     )
 
 
+def all_twins(scene: Scene) -> list[Scene]:
+    """Every scene that differs from this one in a single attribute and is not held out."""
+    twins = []
+    for attribute, values in ATTRIBUTES.items():
+        for value in values:
+            try:
+                other = replace(scene, **{attribute: value})
+            except ValueError:  # a house in a hat
+                continue
+            if other != scene and not is_heldout(other):
+                twins.append(other)
+    return twins
+
+
 def twin(scene: Scene, rng: np.random.Generator) -> Scene:
-    """The same scene but for one attribute, and not held out: a pair that is hard to tell apart."""
+    """One of `all_twins`: an attribute is drawn, then its value, so that rare attributes come up too."""
     changeable = ("subject", "color", "hat_color", "hat", "accessory_color", "background", "style")
     while True:
         attribute = str(rng.choice(changeable))
         value = str(rng.choice(ATTRIBUTES[attribute]))
         try:
             other = replace(scene, **{attribute: value})
-        except ValueError:  # a house in a hat
+        except ValueError:
             continue
         if other != scene and not is_heldout(other):
             return other
