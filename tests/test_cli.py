@@ -737,3 +737,38 @@ def test_train_stopped_by_the_user_says_how_to_go_on(monkeypatch):
 
     monkeypatch.setattr(recipes, "train", stopped)
     assert refused("train", "vae", code=130) == "Stopped; the same command goes on from the last checkpoint."
+
+
+# evaluate
+
+
+def test_evaluate_prints_tables_and_writes_figures_and_a_page(monkeypatch, tmp_path):
+    import torch
+
+    from sdcourse import metrics
+    from sdcourse.models.registry import WEIGHTS_ROOT
+
+    figures = json.loads((WEIGHTS_ROOT / "pocket-sd" / "measured.json").read_text())
+    asked = []
+
+    def measured(pipe, judge, n, scale, steps):
+        asked.append((n, scale, steps))
+        return {**figures, "pictures": torch.rand(10, 16, 3, 64, 64)}
+
+    monkeypatch.setattr(metrics, "evaluate", measured)
+    arguments = ["--n", 20, "--scale", 3, "--steps", 4, "--out", tmp_path / "new"]
+    result = sdcourse_command("evaluate", "pocket-sd", *arguments)
+    assert result.exit_code == 0, result.output
+    assert asked == [(20, 3.0, 4)]
+    assert f"{figures['train']['mean']:.3f}" in result.output and "a hamster" in result.output
+    assert json.loads((tmp_path / "new" / "evaluation.json").read_text()) == figures
+    assert (tmp_path / "new" / "report.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [(["pocket-sd", "--n", 5], "20 to 500"), (["pocket-ds", "--n", 20], "pocket-sd")],
+)
+def test_evaluate_refuses_bad_arguments(arguments, expected, empty_folder):
+    assert expected in refused("evaluate", *arguments)
+    assert not list(empty_folder.iterdir())

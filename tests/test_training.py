@@ -112,17 +112,6 @@ def test_batches_are_new_at_every_step_and_the_same_at_the_same_step():
     assert mask_batch(3, 16, seed=5).shape == (16, 64, 64)
 
 
-def test_a_twin_differs_in_one_attribute():
-    import numpy as np
-
-    from sdcourse.training.clip import twin
-
-    rng = np.random.default_rng(0)
-    for scene in random_scenes(200, seed=3):
-        other = twin(scene, rng)
-        assert sum(getattr(scene, a) != getattr(other, a) for a in ATTRIBUTES) == 1
-
-
 def test_the_contrastive_loss_is_small_only_where_pairs_match():
     from sdcourse.training.clip import contrastive_loss
 
@@ -157,6 +146,31 @@ def test_the_diffusion_loss_is_zero_for_who_knows_the_noise():
     oracle.off = 1.0
     wrong = diffusion_loss(oracle, scheduler, latents, None)
     assert 0.05 < wrong < 1  # min-SNR takes weight from the steps with little noise
+
+
+def test_what_the_subject_wears_counts_more_in_the_diffusion_loss():
+    from sdcourse.training.unet import cell_weights
+
+    masks = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    masks[0, 9:12, 17] = 4  # three pixels of a hat
+    masks[0, 40:64] = 2
+    weights = cell_weights(masks)
+    assert weights.shape == (1, 1, 8, 8)
+    assert weights[0, 0, 1, 2] == weights.max() > weights[0, 0, 5, 0] > weights[0, 0, 0, 0] == 1
+    assert (weights == weights.max()).sum() == 1
+
+
+def test_cached_latents_are_used_again_only_with_the_encoder_that_made_them(tmp_path):
+    from sdcourse.models.components import make_vae
+    from sdcourse.training.unet import cache_latents
+
+    vae, path = make_vae(), tmp_path / "latents.safetensors"
+    scenes, moments, weights = cache_latents(vae, 20, path, seed=1)
+    assert len(scenes) == 20 and moments.shape == (20, 8, 8, 8) and weights.shape == (20, 1, 8, 8)
+    again = cache_latents(vae, 30, path, seed=1)
+    assert again[0] == scenes and torch.equal(again[1], moments) and torch.equal(again[2], weights)
+    other = cache_latents(make_vae(), 30, path, seed=1)
+    assert len(other[1]) == 30 and not torch.equal(other[1][:20], moments)
 
 
 def test_a_part_that_is_missing_is_named_with_the_command_that_makes_it(tmp_path):
