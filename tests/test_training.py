@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdcourse.data.gallery import ATTRIBUTES, random_scenes
 from sdcourse.training import loop
 from sdcourse.training.batches import gallery_batch, mask_batch
 from sdcourse.training.loop import parse_budget, train_for
