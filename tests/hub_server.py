@@ -47,8 +47,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(f"{self.command} {self.path}")
         words = [unquote(word) for word in urlsplit(self.path).path.strip("/").split("/")]
-        api = words[:2] == ["api", "models"]
-        words = words[2:] if api else words
+        api = words[0] == "api" and words[1] in ("models", "datasets")
+        words = words[2:] if api else words[words[0] == "datasets" :]
         folder = self.server.repositories.get("/".join(words[:2]))
         rest = words[2:]
         if folder is None:

@@ -15,7 +15,7 @@ from hub_server import serve
 from safetensors.torch import load_file, save_file
 from tiny import draw, make_tiny_sd, save_tiny_sd, save_tiny_sdxl, single_file_tensors
 
-from sdcourse import models
+from sdcourse import models, network
 from sdcourse.models import (
     MODELS,
     DamagedWeights,
@@ -811,7 +811,7 @@ def test_no_network_fails_within_a_second_though_not_in_offline_mode(online):
 
 
 def test_a_hub_that_never_answers_is_given_up(online, monkeypatch):
-    monkeypatch.setattr(hub, "FIRST_ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(network, "FIRST_ANSWER_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         sentence, seconds = unavailable(

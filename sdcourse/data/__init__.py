@@ -1,13 +1,16 @@
 """Data of the course: drawn on the fly, labelled exactly."""
 
-__all__ = ["gallery", "load_gallery"]
+from importlib import import_module
+
+_HOMES = {"load_gallery": "loaders", "load_fashion": "loaders", "BatchLoader": "batches"}
+_ROOMS = ("fashion", "gallery")
+
+__all__ = [*_HOMES, *_ROOMS]
 
 
-def __getattr__(name):
-    import importlib
-
-    if name == "load_gallery":
-        return importlib.import_module(".loaders", __name__).load_gallery
-    if name == "gallery":
-        return importlib.import_module(".gallery", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

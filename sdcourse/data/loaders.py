@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from sdcourse.errors import check_name
+from sdcourse.runtime import current_profile
+
 
 def load_gallery(n: int, seed: int = 0, size: int = 64, split: str = "train"):
     """`n` pictures of the pocket gallery with captions.
@@ -32,3 +35,25 @@ def load_gallery(n: int, seed: int = 0, size: int = 64, split: str = "train"):
     }
     columns |= {name: [getattr(scene, name) for scene in scenes] for name in ATTRIBUTES}
     return Dataset.from_dict(columns)  # never touches the disk, unlike from_generator
+
+
+def load_fashion(source: str = "auto"):
+    """Ten kinds of clothing, 60,000 greyscale pictures of 28×28 to train and 10,000 to test.
+
+    Args:
+        source: "pocket" draws them, "hub" takes Fashion-MNIST from a hub, once; "auto" draws in the pocket
+            profile and takes the hub in the full one.
+
+    Returns:
+        a `datasets.DatasetDict` with the splits `train` and `test` and the columns `image` and `label`.
+
+    Raises:
+        ValueError: for an unknown source.
+        DataUnavailable: one sentence, if the hub is wanted and cannot be had.
+    """
+    from .fashion.dataset import download_dataset, draw_dataset
+
+    check_name("source", source, ("auto", "pocket", "hub"))
+    if source == "auto":
+        source = "hub" if current_profile() == "full" else "pocket"
+    return download_dataset() if source == "hub" else draw_dataset()

@@ -6,7 +6,6 @@ a network that is not there, and give an empty tokenizer where one file cannot b
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,10 +19,7 @@ from sdcourse.models.integrity import (
     read_parts,
     weight_files,
 )
-
-FIRST_ANSWER_SECONDS = 5.0
-"""How long the hub may take to answer at all. Without a network there is an error at once; this bounds the
-wait where a firewall swallows everything."""
+from sdcourse.network import answered_in_time, reason
 
 
 class WeightsUnavailable(RuntimeError):
@@ -82,11 +78,11 @@ def fetch_folder(
     for repository in repositories:
         try:
             folder = _download(repository, lacks, weights, safety_checker, allow_pickle, endpoint)
-        except _Unsuitable as reason:
-            tried.append(f"{repository}: {reason}")
+        except _Unsuitable as unsuitable:
+            tried.append(f"{repository}: {unsuitable}")
         # All classes: huggingface_hub has had three HTTP libraries, whose errors share no base class.
         except Exception as error:
-            tried.append(f"{repository}: {_reason(error)}")
+            tried.append(f"{repository}: {reason(error)}")
             if getattr(error, "response", None) is None:
                 break  # the hub itself did not answer, so the other repositories cannot be there either
         else:
@@ -133,14 +129,14 @@ def _download(
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
     api = HfApi(endpoint=endpoint)
-    info = _within(FIRST_ANSWER_SECONDS, lambda: api.model_info(repository))
+    info = answered_in_time(lambda: api.model_info(repository))
     files = {sibling.rfilename for sibling in info.siblings}
     if "model_index.json" not in files:
         raise _Unsuitable("it is not a diffusers pipeline (no model_index.json)")
     index = hf_hub_download(repository, "model_index.json", revision=info.sha, endpoint=endpoint)
     parts = parse_parts(Path(index).read_text(encoding="utf-8"))
-    if reason := lacks(files, parts):
-        raise _Unsuitable(reason)  # before gigabytes come down
+    if lack := lacks(files, parts):
+        raise _Unsuitable(lack)  # before gigabytes come down
 
     wanted = ["model_index.json"]
     for part, class_name in wanted_parts(parts, safety_checker).items():
@@ -150,37 +146,3 @@ def _download(
         if weights and has_weights(class_name):
             wanted += weight_files(files, part, allow_pickle)
     return Path(snapshot_download(repository, allow_patterns=wanted, endpoint=endpoint))
-
-
-def _within(seconds: float, function: Callable):
-    """The result of `function`, or a TimeoutError, also where looking up an address hangs."""
-    outcome: dict[str, object] = {}
-
-    def run() -> None:
-        try:
-            outcome["result"] = function()
-        except Exception as error:
-            outcome["error"] = error
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError(f"no answer within {seconds:g} seconds")
-    if "error" in outcome:
-        raise outcome["error"]
-    return outcome["result"]
-
-
-def _reason(error: Exception) -> str:
-    """An error of the hub in a few words."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-
-    if isinstance(error, GatedRepoError):
-        return "needs an account on the hub (set HF_TOKEN)"
-    if isinstance(error, RepositoryNotFoundError):
-        return "not found"
-    if isinstance(error, TimeoutError):
-        return str(error)
-    first_line = (str(error).strip() or "no details").splitlines()[0]
-    return f"{type(error).__name__}: {first_line}"
