@@ -4,28 +4,19 @@ Encode the prompt, start from noise, predict the noise with and without the prom
 The result equals that of `StableDiffusionPipeline` with the same weights, seed and scheduler.
 """
 
-import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sdcourse.errors import check_name
 from sdcourse.guidance import classifier_free_guidance
+
+from .schedulers import make_generators, make_scheduler, step_arguments
 
 if TYPE_CHECKING:
     import torch
-    from diffusers import SchedulerMixin, StableDiffusionPipeline
+    from diffusers import StableDiffusionPipeline
     from PIL import Image
-
-SCHEDULERS = {
-    "pndm": "PNDMScheduler",
-    "ddim": "DDIMScheduler",
-    "ddpm": "DDPMScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-a": "EulerAncestralDiscreteScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +98,7 @@ def sample_latents(
         negative_prompts = (negative_prompts * len(prompts))[: len(prompts)]
     if len(negative_prompts) != len(prompts):
         raise ValueError("There must be one negative prompt for all prompts, or one for each of them.")
-    generators = _generators(seed, len(prompts))
+    generators = make_generators(seed, len(prompts))
     scheduler = make_scheduler(pipe.scheduler, scheduler)
 
     with torch.no_grad():
@@ -115,7 +106,7 @@ def sample_latents(
         texts = negative_prompts * (guidance_scale != 1) + prompts * (guidance_scale != 0)
         text_embeddings = encode_prompt(pipe.tokenizer, pipe.text_encoder, texts)
         latents = prepare_latents(pipe, scheduler, generators, height, width, num_inference_steps)
-        step_arguments = _step_arguments(scheduler, generators)
+        extra_step_kwargs = step_arguments(scheduler, generators)
         for i, t in enumerate(tqdm(scheduler.timesteps, disable=not progress, desc="steps")):
             halves = len(texts) // len(prompts)
             latent_model_input = scheduler.scale_model_input(torch.cat([latents] * halves), t)
@@ -124,7 +115,7 @@ def sample_latents(
             noise_pred_text = noise_pred[-len(prompts) :] if guidance_scale != 0 else None
             if halves == 2:
                 noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_text, guidance_scale)
-            latents = scheduler.step(noise_pred, t, latents, **step_arguments).prev_sample
+            latents = scheduler.step(noise_pred, t, latents, **extra_step_kwargs).prev_sample
             if callback_on_step_end is not None:
                 callback_on_step_end(Step(i, t, latents, noise_pred_uncond, noise_pred_text))
     return latents
@@ -175,37 +166,6 @@ def decode_latents(vae, latents: "torch.Tensor") -> "torch.Tensor":
     """Latents (n, 4, h, w) to pictures (n, 3, 8h, 8w) in [0, 1]."""
     images = vae.decode(latents / vae.config.scaling_factor).sample
     return (images / 2 + 0.5).clamp(0, 1)
-
-
-def make_scheduler(current: "SchedulerMixin", name: str | None = None) -> "SchedulerMixin":
-    """A fresh scheduler with the settings of `current`; of its class, or of the class called `name`.
-
-    Fresh, because a scheduler remembers the steps of the loop that it served.
-    """
-    import diffusers
-
-    if name is None:
-        kind = type(current)
-    else:
-        kind = getattr(diffusers, SCHEDULERS[check_name("scheduler", name, SCHEDULERS)])
-    return kind.from_config(current.config)
-
-
-def _step_arguments(scheduler, generators) -> dict:
-    """Schedulers that add noise take it from the pictures' own generators."""
-    takes = inspect.signature(scheduler.step).parameters
-    return {"generator": generators} if "generator" in takes else {}
-
-
-def _generators(seed, n):
-    import torch
-
-    seeds = [seed + i for i in range(n)] if isinstance(seed, int) else [int(s) for s in seed]
-    if len(seeds) != n:
-        raise ValueError(
-            f"There are {len(seeds)} seeds for {n} pictures: give one number, or one for each picture."
-        )
-    return [torch.Generator().manual_seed(s) for s in seeds]
 
 
 def _as_texts(name: str, value) -> list[str]:

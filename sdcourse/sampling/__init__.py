@@ -1,0 +1,18 @@
+"""The sampling loops that the lessons build by hand: by class, and by text."""
+
+from .by_class import generate_from_class
+from .schedulers import SCHEDULERS, make_scheduler
+from .text import (
+    Step,
+    decode_latents,
+    encode_prompt,
+    prepare_latents,
+    sample_latents,
+    text_to_image,
+    words_cut_off,
+)  # fmt: skip
+
+__all__ = [
+    "SCHEDULERS", "Step", "decode_latents", "encode_prompt", "generate_from_class", "make_scheduler",
+    "prepare_latents", "sample_latents", "text_to_image", "words_cut_off",
+]  # fmt: skip
