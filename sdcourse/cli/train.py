@@ -12,11 +12,16 @@ from sdcourse.errors import check_name
 from sdcourse.runtime import available_devices, default_device, quiet_libraries
 
 # As in sdcourse.training.recipes, whose import takes seconds. A test compares them.
-NAMES = ("tokenizer", "judge", "vae", "decoder", "clip", "unet", "pocket-sd")
+NAMES = (
+    "tokenizer", "judge", "vae", "decoder", "clip", "unet", "fashion", "fashion-unconditional",
+    "fashion-judge", "gallery-pixels", "pocket-sd",
+)  # fmt: skip
 
 
 def train(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(NAMES)} (all of them, in order).")],
+    name: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(NAMES)} (its parts, the first six, in order).")
+    ],
     budget: Annotated[str, typer.Option(help="Time to train for, in all: 90s, 10m or 2h.")] = "30m",
     out: Annotated[
         Path, typer.Option(help="Folder for the result; parts that belong together share it.")

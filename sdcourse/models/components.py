@@ -1,6 +1,6 @@
 """The shapes of the pocket models: real `diffusers` and `transformers` classes, only smaller."""
 
-from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel, UNet2DModel
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
 PICTURE_SIZE = 64
@@ -89,3 +89,35 @@ def make_scheduler() -> PNDMScheduler:
             trained_betas=None,
         )
     )
+
+
+SMALL_SIZE = 32  # clothing of 28×28, padded; gallery pictures for lesson 03
+
+
+def make_pixel_unet(channels: int = 1, num_class_embeds: int | None = None) -> UNet2DModel:
+    """Predicts the noise in (n, channels, 32, 32) pictures, for a class where there are some.
+
+    Args:
+        num_class_embeds: number of classes, with one more for "no class".
+    """
+    return UNet2DModel(
+        sample_size=SMALL_SIZE,
+        in_channels=channels,
+        out_channels=channels,
+        layers_per_block=1,
+        block_out_channels=(24, 48, 96),
+        norm_num_groups=8,
+        down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        attention_head_dim=24,
+        num_class_embeds=num_class_embeds,
+    )
+
+
+def make_pixel_scheduler() -> DDPMScheduler:
+    """The linear schedule of Ho et al., 2020.
+
+    Not the cosine one: there the last noise level is a thousand times the first, and what the network errs at
+    is blown up by as much in every scheduler that does not clip.
+    """
+    return DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear", clip_sample=True)

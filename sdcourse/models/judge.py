@@ -1,6 +1,6 @@
-"""The judge: a small classifier that reads every attribute of a gallery picture.
+"""The judges: small classifiers that read every attribute of a gallery picture, or the class of clothing.
 
-It tells whether a picture shows what its prompt said, and its features give a Fréchet distance.
+They tell whether a picture shows what was asked for, and their features give a Fréchet distance.
 """
 
 import json
@@ -11,27 +11,37 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sdcourse.data.gallery import ATTRIBUTES, Scene
+from sdcourse.errors import check_name
 
 from .integrity import DamagedWeights, verify_weights
 from .registry import WEIGHTS_ROOT
 
 FEATURES = 192
+FOLDERS = {"gallery": "judge", "fashion": "judge-fashion"}
 _WIDTHS = (32, 64, 128, FEATURES)
 
 
 class Judge(nn.Module):
-    """Pictures (n, 3, 64, 64) in [-1, 1] to one set of logits for each attribute."""
+    """Pictures (n, channels, size, size) in [-1, 1] to one set of logits for each attribute.
 
-    def __init__(self, attributes: dict[str, tuple[str, ...]] = ATTRIBUTES):
+    Args:
+        attributes: names with their values; those of the gallery unless told otherwise.
+        size: a multiple of 16.
+    """
+
+    def __init__(
+        self, attributes: dict[str, tuple[str, ...]] = ATTRIBUTES, channels: int = 3, size: int = 64
+    ):
         super().__init__()
+        self.channels, self.size = channels, size
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
-        layers, channels = [], 3
+        layers = []
         for width in _WIDTHS:
             layers += [nn.Conv2d(channels, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.SiLU()]
             layers += [_Residual(width)]
             channels = width
         self.trunk = nn.Sequential(*layers)
-        self.mix = nn.Sequential(nn.Linear(FEATURES * 16, FEATURES), nn.SiLU())
+        self.mix = nn.Sequential(nn.Linear(FEATURES * (size // 16) ** 2, FEATURES), nn.SiLU())
         self.heads = nn.ModuleDict({k: nn.Linear(FEATURES, len(v)) for k, v in self.attributes.items()})
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -47,7 +57,7 @@ class Judge(nn.Module):
         """What each picture shows.
 
         Args:
-            images: (n, 3, 64, 64) in [-1, 1].
+            images: (n, channels, size, size) in [-1, 1].
         """
         device = next(self.parameters()).device
         readings = []
@@ -60,12 +70,13 @@ class Judge(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()},
                   folder / "model.safetensors")  # fmt: skip
-        (folder / "config.json").write_text(json.dumps({"attributes": self.attributes}, indent=1) + "\n")
+        config = {"attributes": self.attributes, "channels": self.channels, "size": self.size}
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Judge":
         config = json.loads((folder / "config.json").read_text())
-        judge = cls(config["attributes"])
+        judge = cls(**config)
         state = load_file(folder / "model.safetensors")
         judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
         return judge.eval()
@@ -91,13 +102,17 @@ def labels(
     return {k: torch.tensor([v.index(getattr(s, k)) for s in scenes]) for k, v in attributes.items()}
 
 
-def load_judge(device: str | None = None) -> Judge:
-    """The shipped judge, ready to read.
+def load_judge(of: str = "gallery", device: str | None = None) -> Judge:
+    """A shipped judge, ready to read.
+
+    Args:
+        of: "gallery" reads pictures (n, 3, 64, 64), "fashion" clothing (n, 1, 32, 32).
 
     Raises:
+        ValueError: for another judge.
         DamagedWeights: one of its files is missing or damaged; names it and says how to restore it.
     """
-    folder = WEIGHTS_ROOT / "judge"
+    folder = WEIGHTS_ROOT / FOLDERS[check_name("judge", of, FOLDERS)]
     if problems := verify_weights(folder):
         raise DamagedWeights(problems[0])
     return Judge.load(folder).to(device or "cpu")

@@ -11,11 +11,12 @@ from sdcourse.models.components import make_scheduler
 
 from .clip import train_clip
 from .judge import train_judge
+from .pixels import train_fashion, train_fashion_judge, train_fashion_unconditional, train_gallery_pixels
 from .tokenizer import train_tokenizer
 from .unet import train_unet
 from .vae import train_decoder, train_vae
 
-# What each part needs to be there before it, and its share of the budget of the whole.
+# What each part needs to be there before it.
 NEEDS = {
     "tokenizer": (),
     "judge": (),
@@ -23,8 +24,13 @@ NEEDS = {
     "decoder": ("vae",),
     "clip": ("tokenizer",),
     "unet": ("vae", "tokenizer", "text_encoder"),
+    "fashion": (),
+    "fashion-unconditional": (),
+    "fashion-judge": (),
+    "gallery-pixels": (),
 }
-SHARES = {"judge": 0.08, "vae": 0.34, "decoder": 0.08, "clip": 0.12, "unet": 0.38}
+# Of pocket-sd, in order, and the share of its budget that each part gets; the tokenizer takes seconds.
+SHARES = {"tokenizer": 0, "judge": 0.08, "vae": 0.34, "decoder": 0.08, "clip": 0.12, "unet": 0.38}
 RECIPES = (*NEEDS, "pocket-sd")
 
 
@@ -43,8 +49,8 @@ def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
     check_name("recipe", name, RECIPES)
     folder.mkdir(parents=True, exist_ok=True)
     if name == "pocket-sd":
-        for part in NEEDS:
-            train(part, folder, budget * SHARES.get(part, 0), device, seed)
+        for part, share in SHARES.items():
+            train(part, folder, budget * share, device, seed)
         return assemble(folder, folder / "pocket-sd")
     for need in NEEDS[name]:
         if not (folder / need).is_dir():
@@ -57,7 +63,8 @@ def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
         return train_tokenizer(folder, seed)
     recipes = {
         "judge": train_judge, "vae": train_vae, "decoder": train_decoder, "clip": train_clip,
-        "unet": train_unet,
+        "unet": train_unet, "fashion": train_fashion, "fashion-unconditional": train_fashion_unconditional,
+        "fashion-judge": train_fashion_judge, "gallery-pixels": train_gallery_pixels,
     }  # fmt: skip
     return recipes[name](folder, budget, device, seed)
 
