@@ -1,6 +1,7 @@
 """The sampling loops that the lessons build by hand: by class, and by text."""
 
 from .by_class import generate_from_class
+from .by_loss import generate_with_loss, predict_clean_images
 from .schedulers import SCHEDULERS, make_scheduler
 from .text import (
     Step,
@@ -13,6 +14,7 @@ from .text import (
 )  # fmt: skip
 
 __all__ = [
-    "SCHEDULERS", "Step", "decode_latents", "encode_prompt", "generate_from_class", "make_scheduler",
-    "prepare_latents", "sample_latents", "text_to_image", "words_cut_off",
+    "SCHEDULERS", "Step", "decode_latents", "encode_prompt", "generate_from_class", "generate_with_loss",
+    "make_scheduler", "predict_clean_images", "prepare_latents", "sample_latents", "text_to_image",
+    "words_cut_off",
 ]  # fmt: skip

@@ -1,0 +1,71 @@
+"""Guidance by a loss: where it leads, what it costs, and that it steps once."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, UNet2DModel
+
+from sdcourse.guidance import color_loss
+from sdcourse.models.components import make_pixel_scheduler
+from sdcourse.sampling import generate_from_class, generate_with_loss, predict_clean_images
+
+SCHEDULER = make_pixel_scheduler()
+
+
+@pytest.fixture(scope="module")
+def unet():
+    torch.manual_seed(0)
+    return UNet2DModel(
+        sample_size=16, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(8, 16),
+        norm_num_groups=4, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2,
+    ).eval()  # fmt: skip
+
+
+def draw(unet, strength, **options):
+    return generate_with_loss(
+        unet, SCHEDULER, color_loss, strength, num_inference_steps=8, seed=3, progress=False, **options
+    )
+
+
+def test_without_strength_it_is_the_plain_loop(unet):
+    plain = generate_from_class(
+        unet, SCHEDULER, scheduler="ddim", num_inference_steps=8, seed=3, num_images=2, progress=False
+    )
+    assert torch.allclose(draw(unet, 0, num_images=2), plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("through_unet", [False, True])
+def test_more_strength_gives_a_smaller_loss(unet, through_unet):
+    losses = [color_loss(draw(unet, s, through_unet=through_unet)).item() for s in (0, 20, 100)]
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_a_picture_is_pulled_alike_however_many_are_beside_it(unet):
+    assert torch.allclose(draw(unet, 30, num_images=3)[0], draw(unet, 30)[0], atol=1e-4)
+
+
+def test_the_gradient_through_the_unet_is_another_one(unet):
+    assert not torch.allclose(draw(unet, 30), draw(unet, 30, through_unet=True), atol=1e-3)
+    assert not any(p.grad is not None for p in unet.parameters())
+
+
+def test_the_scheduler_is_stepped_once_in_each_step(unet, monkeypatch):
+    steps, step = [], DDIMScheduler.step
+    monkeypatch.setattr(DDIMScheduler, "step", lambda *a, **k: (steps.append(1), step(*a, **k))[1])
+    draw(unet, 30)
+    assert len(steps) == 8
+
+
+def test_clean_images_come_back_when_the_noise_is_known():
+    clean, noise = torch.rand(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
+    for t in (torch.tensor(400), torch.tensor([0, 10, 500, 900])):
+        noisy = SCHEDULER.add_noise(clean, noise, t.expand(4))
+        assert torch.allclose(predict_clean_images(SCHEDULER, noise, t, noisy), clean, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [(dict(strength=-1), "0 or more"), (dict(strength=1, scheduler="euler"), "take ddim or ddpm")],
+)
+def test_bad_input_gets_one_sentence(unet, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        draw(unet, **arguments)
