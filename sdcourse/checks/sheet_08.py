@@ -1,0 +1,629 @@
+"""Checks of the exercises on the sampling loop."""
+
+from types import SimpleNamespace
+
+import torch
+
+from .engine import Exercise, close, expect, expect_close, expect_tensor
+
+# Small stand-ins for the networks: their answers are known, and they remember what they were asked. ---------
+
+
+class Tokenizer:
+    """Numbers of letters for words; like a CLIPTokenizer in what it takes and gives."""
+
+    model_max_length = 77
+    eos_token_id = 1
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, text, padding=False, max_length=None, truncation=False, return_tensors=None):
+        texts = [text] if isinstance(text, str) else list(text)
+        self.asked.append(texts)
+        rows = [[0, *(2 + len(word) for word in t.split()), self.eos_token_id] for t in texts]
+        if truncation:
+            rows = [row[: max_length or self.model_max_length] for row in rows]
+        longest = max(map(len, rows))
+        width = {"max_length": max_length or self.model_max_length, "longest": longest, True: longest}
+        rows = [row + [self.eos_token_id] * (width.get(padding, 0) - len(row)) for row in rows]
+        if return_tensors == "pt" and len(set(map(len, rows))) > 1:
+            raise ValueError("Unable to create a tensor of texts of different lengths: use truncation=True")
+        ids = torch.tensor(rows) if return_tensors == "pt" else rows
+        return SimpleNamespace(input_ids=ids, attention_mask=ids)
+
+
+class TextEncoder(torch.nn.Module):
+    """Every token becomes a vector of 4, by a fixed rule."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, input_ids, attention_mask=None):
+        states = torch.stack([(input_ids * k).float().sin() for k in (0.3, 0.7, 1.1, 1.9)], -1) * self.scale
+        return _Output(states, last_hidden_state=states)
+
+
+class _Output(tuple):
+    """Like the outputs of transformers: by place and by name."""
+
+    def __new__(cls, first, **names):
+        self = super().__new__(cls, (first,))
+        self.__dict__.update(names)
+        return self
+
+
+class UNet(torch.nn.Module):
+    """Predicts noise that depends on the latents, the timestep and the mean of the text."""
+
+    config = SimpleNamespace(in_channels=4, sample_size=4)
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(0.6))
+        self.calls = []
+
+    def forward(self, sample, timestep, encoder_hidden_states=None, **_):
+        self.calls.append((len(sample), float(timestep)))
+        text = encoder_hidden_states.mean((1, 2)).view(-1, 1, 1, 1)
+        noise = self.weight * sample + 0.3 * text + 0.0002 * float(timestep) * torch.tanh(sample)
+        return SimpleNamespace(sample=noise)
+
+
+class VAE(torch.nn.Module):
+    """Each latent becomes 2×2 pixels of three channels; answers beyond [-1, 1], as real ones do."""
+
+    config = SimpleNamespace(scaling_factor=0.25)
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.tensor(0.4))
+
+    def decode(self, latents):
+        pixels = latents[:, :3].repeat_interleave(2, -1).repeat_interleave(2, -2)
+        return SimpleNamespace(sample=self.gain * pixels + 0.3 * pixels**2)
+
+
+# 1 · guidance -------------------------------------------------------------------------------
+
+guidance = Exercise("08-guidance", "steer any diffusion model that was trained with dropped captions")
+
+
+@guidance.case
+def _(answer):
+    uncond, text = torch.randn(2, 1, 4, 3, 3)
+    expect_tensor(answer(uncond.clone(), text.clone(), 5.0), (1, 4, 3, 3))
+    expect_close(
+        answer(uncond.clone(), text.clone(), 0.0),
+        uncond,
+        "At scale 0 the unconditional prediction should be left.",
+        {
+            "Yours is that with text: they are swapped, or the difference is added to the other one.": text,
+            "Yours is the difference alone: add it to the unconditional prediction.": 0 * uncond,
+        },
+    )
+    expect_close(
+        answer(uncond.clone(), text.clone(), 1.0),
+        text,
+        "At scale 1 the prediction with text should be left.",
+        {
+            "Yours is one step further than it should be: at scale 1 the whole difference is added once.": (
+                uncond + 2 * (text - uncond)
+            ),
+            "The sign of the difference is turned round: go from unconditional to text.": 2 * uncond - text,
+            "Yours adds the predictions instead of their difference.": uncond + text,
+        },
+    )
+
+
+@guidance.case
+def _(answer):
+    uncond, text = torch.randn(2, 2, 4, 3, 3)
+    expect_close(
+        answer(uncond.clone(), text.clone(), 7.5),
+        uncond + 7.5 * (text - uncond),
+        "At scale 7.5 the difference should be taken 7.5 times.",
+        {
+            "Yours stays between the two predictions: guidance goes beyond the one with text.": text,
+        },
+    )
+
+
+@guidance.case
+def _(answer):
+    uncond, text = torch.randn(2, 2, 4, 3, 3)
+    before = uncond.clone(), text.clone()
+    answer(uncond, text, 3.0)
+    expect(
+        close(uncond, before[0]) and close(text, before[1]),
+        "Your function changes the predictions that it was given: use a + b instead of a += b.",
+    )
+
+
+@guidance.rejects("they are swapped")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    return noise_pred_text + guidance_scale * (noise_pred_uncond - noise_pred_text)
+
+
+@guidance.rejects("difference is added to the other one")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    return noise_pred_text + guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+
+@guidance.rejects("difference alone")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    return guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+
+@guidance.rejects("sign of the difference")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    return noise_pred_uncond + guidance_scale * (noise_pred_uncond - noise_pred_text)
+
+
+@guidance.rejects("adds the predictions")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    return noise_pred_uncond + guidance_scale * noise_pred_text
+
+
+@guidance.rejects("one step further")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    scale = guidance_scale + (guidance_scale > 0)
+    return noise_pred_uncond + scale * (noise_pred_text - noise_pred_uncond)
+
+
+@guidance.rejects("stays between")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    return noise_pred_uncond + min(guidance_scale, 1.0) * (noise_pred_text - noise_pred_uncond)
+
+
+@guidance.rejects("a + b instead of a += b")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    difference = noise_pred_text - noise_pred_uncond
+    noise_pred_uncond += guidance_scale * difference
+    return noise_pred_uncond
+
+
+@guidance.rejects("end with a return")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+
+# 2 · encode prompts -------------------------------------------------------------------------
+
+encode = Exercise("08-encode", "prepare a batch of prompts and negative prompts for the UNet")
+
+
+def _encode(tokenizer, text_encoder, texts):
+    inputs = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+    return text_encoder(inputs.input_ids)[0].detach()
+
+
+@encode.case
+def _(answer):
+    tokenizer, text_encoder = Tokenizer(), TextEncoder()
+    prompts, negative = ["a red cat", "a house at night"], ["", "snow"]
+    got = answer(tokenizer, text_encoder, prompts, negative)
+    expect(got is not None, "The result is None: does your function end with a return?")
+    expect(isinstance(got, torch.Tensor), f"The result should be a tensor, and is a {type(got).__name__}.")
+    expect(
+        got.ndim != 3 or got.shape[1] == 77,
+        f"Each text should have 77 places, and has {got.shape[1] if got.ndim > 1 else 0}: "
+        "pad with padding='max_length'.",
+    )
+    expect(
+        len(got) != 2,
+        "There are 2 texts, and there should be 4: the negative prompts are needed too, for guidance.",
+    )
+    expect_tensor(got, (4, 77, 4))
+    parts = {k: _encode(tokenizer, text_encoder, v) for k, v in {"p": prompts, "n": negative}.items()}
+    mixed = torch.stack([parts["n"], parts["p"]], 1).flatten(0, 1)
+    expect_close(
+        got,
+        torch.cat([parts["n"], parts["p"]]),
+        "The negative prompts should come first, then the prompts.",
+        {
+            "Yours have the prompts first: chunk(2) would then swap the two predictions.": torch.cat(
+                [parts["p"], parts["n"]]
+            ),
+            "Yours alternate: chunk(2) takes the first half for unconditional.": mixed,
+            "Yours put the empty text in place of the negative prompts.": torch.cat(
+                [_encode(tokenizer, text_encoder, ["", ""]), parts["p"]]
+            ),
+        },
+    )
+
+
+@encode.case
+def _(answer):
+    long = " ".join(["word"] * 100)
+    got = answer(Tokenizer(), TextEncoder(), [long], [""])
+    expect_tensor(got, (2, 77, 4), "for a prompt of 100 words the result")
+
+
+@encode.case
+def _(answer):
+    got = answer(Tokenizer(), TextEncoder(), ["a cat"], [""])
+    expect(
+        not got.requires_grad,
+        "The result carries a gradient: encode under torch.no_grad(), or the loop fills the memory.",
+    )
+
+
+@encode.rejects("prompts first")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    return _encode(tokenizer, text_encoder, prompts + negative_prompts)
+
+
+@encode.rejects("Yours alternate")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    texts = [text for both in zip(negative_prompts, prompts, strict=True) for text in both]
+    return _encode(tokenizer, text_encoder, texts)
+
+
+@encode.rejects("negative prompts are needed too")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    return _encode(tokenizer, text_encoder, prompts)
+
+
+@encode.rejects("empty text in place of")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    return _encode(tokenizer, text_encoder, [""] * len(prompts) + prompts)
+
+
+@encode.rejects("padding='max_length'")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    inputs = tokenizer(negative_prompts + prompts, padding="longest", truncation=True, return_tensors="pt")
+    return text_encoder(inputs.input_ids)[0].detach()
+
+
+@encode.rejects("use truncation=True")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    inputs = tokenizer(negative_prompts + prompts, padding="max_length", max_length=77, return_tensors="pt")
+    return text_encoder(inputs.input_ids)[0].detach()
+
+
+@encode.rejects("carries a gradient")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    texts = negative_prompts + prompts
+    inputs = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+    return text_encoder(inputs.input_ids)[0]
+
+
+# 3 · latents to pictures --------------------------------------------------------------------
+
+decode = Exercise("08-decode", "turn the latents of any Stable Diffusion into pictures")
+
+
+@decode.case
+def _(answer):
+    vae, latents = VAE(), 0.1 * torch.randn(2, 4, 3, 3)
+    got = answer(vae, latents)
+    expect_tensor(got, (2, 3, 6, 6))
+
+    def picture(x):
+        return (vae.decode(x).sample / 2 + 0.5).clamp(0, 1).detach()
+
+    raw = vae.decode(latents / 0.25).sample.detach()
+    expect_close(
+        got,
+        picture(latents / 0.25),
+        "Small latents should come out as pictures in [0, 1].",
+        {
+            "Yours are too flat: divide the latents by vae.config.scaling_factor before decoding.": picture(
+                latents
+            ),
+            "Yours multiply by the scaling factor: training multiplied, so decoding divides.": picture(
+                latents * 0.25
+            ),
+            "Yours are still in [-1, 1]: halve them and add one half.": raw,
+            "Yours are in [-1, 1], and all below zero was cut off: halve and add one half first.": raw.clamp(
+                0, 1
+            ),
+            "Yours divide the picture by the scaling factor: it belongs to the latents, before decoding.": (
+                (vae.decode(latents).sample / 0.25 / 2 + 0.5).clamp(0, 1).detach()
+            ),
+        },
+    )
+
+
+@decode.case
+def _(answer):
+    least, most = answer(VAE(), 3 * torch.randn(1, 4, 3, 3)).detach().aminmax()
+    expect(
+        0 <= least and most <= 1,
+        f"Large latents give values from {least:.2f} to {most:.2f}: clamp to [0, 1].",
+    )
+
+
+@decode.case
+def _(answer):
+    expect(
+        not answer(VAE(), torch.randn(1, 4, 3, 3)).requires_grad,
+        "The result carries a gradient: decode under torch.no_grad().",
+    )
+
+
+@decode.rejects("divide the latents by vae.config.scaling_factor")
+def _(vae, latents):
+    return (vae.decode(latents).sample / 2 + 0.5).clamp(0, 1).detach()
+
+
+@decode.rejects("training multiplied, so decoding divides")
+def _(vae, latents):
+    return (vae.decode(latents * vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1).detach()
+
+
+@decode.rejects("divide the picture by the scaling factor")
+def _(vae, latents):
+    return (vae.decode(latents).sample / vae.config.scaling_factor / 2 + 0.5).clamp(0, 1).detach()
+
+
+@decode.rejects("still in [-1, 1]")
+def _(vae, latents):
+    return vae.decode(latents / vae.config.scaling_factor).sample.detach()
+
+
+@decode.rejects("all below zero was cut off")
+def _(vae, latents):
+    return vae.decode(latents / vae.config.scaling_factor).sample.clamp(0, 1).detach()
+
+
+@decode.rejects("clamp to [0, 1]")
+def _(vae, latents):
+    return (vae.decode(latents / vae.config.scaling_factor).sample / 2 + 0.5).detach()
+
+
+@decode.rejects("carries a gradient")
+def _(vae, latents):
+    return (vae.decode(latents / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+
+
+# 4 · the loop -------------------------------------------------------------------------------
+
+loop = Exercise("08-loop", "write the loop of Stable Diffusion from a blank cell, for every scheduler")
+
+
+def _schedulers():
+    from diffusers import DDIMScheduler, EulerDiscreteScheduler
+
+    settings = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    return DDIMScheduler(**settings, clip_sample=False, steps_offset=1), EulerDiscreteScheduler(**settings)
+
+
+def _sample(
+    unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps, *, sigma=True, scale=True,
+    swapped=False, index=False, guided=True, twice=False, reset=True,
+):  # fmt: skip
+    """The loop, with each mistake that can be made in it as an option."""
+    if reset:
+        scheduler.set_timesteps(num_inference_steps)
+    latents = latents * (scheduler.init_noise_sigma if sigma else 1)
+    for i, t in enumerate(scheduler.timesteps):
+        both = torch.cat([latents] * 2)
+        both = scheduler.scale_model_input(both, t) if scale else both
+        with torch.no_grad():
+            noise_pred = unet(both, i if index else t, encoder_hidden_states=text_embeddings).sample
+        uncond, text = noise_pred.chunk(2)
+        uncond, text = (text, uncond) if swapped else (uncond, text)
+        noise_pred = uncond + guidance_scale * (text - uncond) if guided else text
+        latents = scheduler.step(noise_pred, t, latents).prev_sample
+        if twice:
+            latents = scheduler.step(noise_pred, t, latents).prev_sample
+    return latents
+
+
+def _task(n=1):
+    return torch.randn(2 * n, 77, 4), torch.randn(n, 4, 4, 4)
+
+
+@loop.case
+def _(answer):
+    unet, scheduler = UNet(), _schedulers()[0]
+    scheduler.set_timesteps(11)  # what the last loop left behind
+    text_embeddings, latents = _task()
+    got = answer(unet, scheduler, text_embeddings, latents, 5.0, 4)
+    calls = unet.calls
+    expect(bool(calls), "The UNet was never called: predict the noise in every step.")
+    expect_tensor(got, (1, 4, 4, 4))
+    steps = [t for _, t in calls]
+    expect(
+        len(scheduler.timesteps) == 4,
+        f"The scheduler still has {len(scheduler.timesteps)} timesteps: begin with set_timesteps(4).",
+    )
+    expect(
+        steps[:4] != [0.0, 1.0, 2.0, 3.0],
+        "The UNet got 0, 1, 2, 3 for timesteps: that is the number of the step. Pass t, from "
+        "scheduler.timesteps.",
+    )
+    expect(
+        len(calls) in (4, 8), f"4 steps should call the UNet 4 times, and yours called it {len(calls)} times."
+    )
+
+    def other(**mistake):
+        return _sample(UNet(), _schedulers()[0], text_embeddings, latents, 5.0, 4, **mistake)
+
+    expect_close(
+        got,
+        other(),
+        "With DDIM, 4 steps and scale 5 the latents should agree with those of the library.",
+        {
+            "Yours swap the two halves: unconditional comes first.": other(swapped=True),
+            "Yours take the prediction with text alone: guidance is missing.": other(guided=False),
+            "Yours step the scheduler twice in each step.": other(twice=True),
+            "Yours return what the latents were before the loop: keep what step() returns.": latents,
+        },
+    )
+
+
+@loop.case
+def _(answer):
+    text_embeddings, latents = _task()
+    got = answer(UNet(), _schedulers()[1], text_embeddings, latents, 5.0, 4)
+
+    def other(**mistake):
+        return _sample(UNet(), _schedulers()[1], text_embeddings, latents, 5.0, 4, **mistake)
+
+    expect_close(
+        got,
+        other(),
+        "With DDIM your loop is right; with Euler, which counts noise in other units, it is not.",
+        {
+            "Multiply the noise by scheduler.init_noise_sigma before the loop.": other(sigma=False),
+            "Call scheduler.scale_model_input before each prediction.": other(scale=False),
+            "Two things are missing: init_noise_sigma before the loop, and scale_model_input in it.": other(
+                sigma=False, scale=False
+            ),
+        },
+        tolerance=1e-3,
+    )
+
+
+@loop.case
+def _(answer):
+    text_embeddings, latents = _task(3)
+    got = answer(UNet(), _schedulers()[0], text_embeddings, latents, 2.0, 3)
+    expect_tensor(got, (3, 4, 4, 4), "for 3 pictures at once the result")
+    expect(not got.requires_grad, "The result carries a gradient: call the UNet under torch.no_grad().")
+    expect_close(
+        got,
+        _sample(UNet(), _schedulers()[0], text_embeddings, latents, 2.0, 3),
+        "For 3 pictures at once the latents should agree with those of the library.",
+    )
+
+
+@loop.rejects("0, 1, 2, 3 for timesteps")
+def _(*arguments):
+    return _sample(*arguments, index=True)
+
+
+@loop.rejects("unconditional comes first")
+def _(*arguments):
+    return _sample(*arguments, swapped=True)
+
+
+@loop.rejects("guidance is missing")
+def _(*arguments):
+    return _sample(*arguments, guided=False)
+
+
+@loop.rejects("step the scheduler twice")
+def _(*arguments):
+    return _sample(*arguments, twice=True)
+
+
+@loop.rejects("begin with set_timesteps(4)")
+def _(*arguments):
+    return _sample(*arguments, reset=False)
+
+
+@loop.rejects("scheduler.init_noise_sigma")
+def _(*arguments):
+    return _sample(*arguments, sigma=False)
+
+
+@loop.rejects("scheduler.scale_model_input")
+def _(*arguments):
+    return _sample(*arguments, scale=False)
+
+
+@loop.rejects("Two things are missing")
+def _(*arguments):
+    return _sample(*arguments, scale=False, sigma=False)
+
+
+@loop.rejects("keep what step() returns")
+def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    _sample(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps)
+    return latents
+
+
+@loop.rejects("3 pictures at once")
+def _(unet, scheduler, text_embeddings, latents, *rest):
+    return _sample(unet, scheduler, text_embeddings[[0, len(latents)]], latents[:1], *rest)
+
+
+@loop.rejects("under torch.no_grad()")
+def _(unet, scheduler, text_embeddings, latents, *rest):
+    return _sample(unet, scheduler, text_embeddings, latents, *rest) + 0 * unet.weight
+
+
+# 5 · no white hats --------------------------------------------------------------------------
+
+hats = Exercise("08-no-white-hats", "take something out of every picture without touching any prompt")
+
+
+@hats.case
+def _(answer):
+    prompts = ["a cat wearing a hat", "a robot"]
+    got = answer(list(prompts))
+    expect(got is not None, "The result is None: does your function end with a return?")
+    expect(
+        not isinstance(got, str),
+        "The result is one text: return a list, with a text for each prompt.",
+    )
+    expect(
+        len(got) == 4,
+        f"For 2 prompts the loop encodes 4 texts, unconditional ones and prompts; yours are {len(got)}.",
+    )
+    got = list(got)
+    expect(
+        got[2:] == prompts or got[:2] != prompts,
+        "Your list has the prompts first: the loop takes the first half for unconditional.",
+    )
+    expect(
+        got[2:] == prompts,
+        f"The second half should be the prompts as they were, and is {got[2:]}: change only the first half.",
+    )
+    expect(
+        got[:2] != ["", ""],
+        "The first half is still empty, so nothing is left out: say there what you do not want.",
+    )
+    for text in got[:2]:
+        expect(
+            not any(word in text.lower().split() for word in ("no", "not", "without")),
+            f"The first half says {text!r}. It is what the picture is led away from, so a 'no' leads towards "
+            "it: name the thing itself.",
+        )
+        expect(
+            "white" in text.lower() and "hat" in text.lower(),
+            f"The first half says {text!r}: name colour and thing, or more than white hats goes.",
+        )
+
+
+@hats.rejects("prompts first")
+def _(prompts):
+    return prompts + ["a white hat"] * len(prompts)
+
+
+@hats.rejects("change only the first half")
+def _(prompts):
+    return ["a white hat"] * len(prompts) + [p.replace("hat", "black hat") for p in prompts]
+
+
+@hats.rejects("still empty")
+def _(prompts):
+    return [""] * len(prompts) + prompts
+
+
+@hats.rejects("a 'no' leads towards it")
+def _(prompts):
+    return ["no white hat"] * len(prompts) + prompts
+
+
+@hats.rejects("more than white hats goes")
+def _(prompts):
+    return ["hat"] * len(prompts) + prompts
+
+
+@hats.rejects("encodes 4 texts")
+def _(prompts):
+    return ["a white hat", *prompts]
+
+
+@hats.rejects("one text")
+def _(prompts):
+    return "a white hat"

@@ -1,0 +1,163 @@
+"""The checks are checked: solutions pass, stubs are not attempted, wrong answers get their own message."""
+
+import time
+
+import pytest
+import torch
+
+from sdcourse.checks import check
+from sdcourse.checks.engine import Exercise, NotYet, expect_close, expect_tensor
+from sdcourse.checks.exercises import all_exercises, sheets
+
+EXERCISES = all_exercises()
+WRONG = [(name, i) for name, e in EXERCISES.items() for i in range(len(e.wrong_answers))]
+
+
+# the engine
+
+
+@pytest.fixture
+def double():
+    exercise = Exercise("99-double", "double a number")
+
+    @exercise.case
+    def _(answer):
+        expect_close(answer(2), 4, "2 should become 4.", {"Yours is squared one time more.": 16})
+
+    @exercise.case
+    def _(answer):
+        expect_close(answer(3), 6, "3 should become 6.", {"Yours is squared.": 9})
+
+    return exercise
+
+
+def test_the_three_states(double):
+    def stub(x):
+        raise NotImplementedError
+
+    for answer, state, words, passed in [
+        (stub, "not attempted", "run the check again", 0),
+        (lambda x: 2 * x, "correct", "You can now double a number.", 2),
+        (lambda x: x * x, "not yet", "3 should become 6. Yours is squared.", 1),
+        (lambda x: x + 7, "not yet", "2 should become 4. Expected for example 4, got 9.", 0),
+        (lambda x: x / 0, "not yet", "ZeroDivisionError", 0),
+        (None, "not yet", "TypeError", 0),
+    ]:
+        result = double.check(answer)
+        assert (result.state, result.passed, result.cases) == (state, passed, 2)
+        assert words in result.message and words in str(result)
+        assert state in result._repr_html_()
+
+
+def test_messages_are_escaped_in_html(double):
+    def answer(x):
+        raise ValueError("<b>")
+
+    assert "&lt;b&gt;" in double.check(answer)._repr_html_()
+
+
+def test_a_check_leaves_the_random_numbers_of_the_learner_alone(double):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    double.check(lambda x: torch.rand(1).item())
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    "got, words",
+    [
+        (None, "end with a return"),
+        ([1.0], "is a list"),
+        (torch.zeros(3), r"has \(3,\)"),
+        (torch.full((2,), float("nan")), "not finite"),
+    ],
+)
+def test_expect_tensor(got, words):
+    with pytest.raises(NotYet, match=words):
+        expect_tensor(got, (2,))
+
+
+def test_an_unknown_exercise_gets_the_nearest_name():
+    with pytest.raises(ValueError, match="08-guidance"):
+        check("08-guidence", None)
+    with pytest.raises(ValueError, match="exercise"):
+        check("guidance", None)
+
+
+# the exercises
+
+
+def test_there_are_exercises_and_enough_wrong_answers():
+    assert sheets() and EXERCISES
+    assert {name: len(e.wrong_answers) for name, e in EXERCISES.items() if len(e.wrong_answers) < 4} == {}
+
+
+@pytest.mark.parametrize("name, number", WRONG, ids=lambda v: str(v))
+def test_a_wrong_answer_gets_the_message_meant_for_it(name, number):
+    exercise = EXERCISES[name]
+    wrong = exercise.wrong_answers[number]
+    start = time.process_time()
+    result = exercise.check(wrong.answer)
+    assert result.state == "not yet", result
+    assert wrong.words in result.message, result
+    assert time.process_time() - start < 5  # one second on two idle cores, imports apart
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_stub_reads_as_not_attempted(name):
+    def stub(*arguments, **named):
+        raise NotImplementedError
+
+    assert EXERCISES[name].check(stub).state == "not attempted"
+
+
+# other right answers, written differently on purpose
+
+
+def encode_one_by_one(tokenizer, text_encoder, prompts, negative_prompts):
+    rows = []
+    for text in [*negative_prompts, *prompts]:
+        ids = tokenizer(
+            text, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+        ).input_ids
+        with torch.inference_mode():
+            rows.append(text_encoder(ids).last_hidden_state.clone())
+    return torch.cat(rows)
+
+
+@torch.no_grad()
+def loop_of_two_calls(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    scheduler.set_timesteps(num_inference_steps)
+    uncond_embeddings, prompt_embeddings = text_embeddings.chunk(2)
+    latents = latents * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        model_input = scheduler.scale_model_input(latents, t)
+        uncond = unet(model_input, t, encoder_hidden_states=uncond_embeddings).sample
+        text = unet(model_input, t, encoder_hidden_states=prompt_embeddings).sample
+        noise_pred = (1 - guidance_scale) * uncond + guidance_scale * text
+        latents = scheduler.step(noise_pred, t, latents)[0]
+    return latents
+
+
+@torch.no_grad()
+def decode_one_by_one(vae, latents):
+    pictures = [vae.decode(x[None] / vae.config.scaling_factor).sample for x in latents]
+    return ((torch.cat(pictures) + 1) / 2).clip(0, 1)
+
+
+@pytest.mark.parametrize(
+    "name, answer",
+    [
+        ("08-guidance", lambda u, t, s: (1 - s) * u + s * t),
+        ("08-guidance", lambda u, t, s: torch.lerp(u, t, s)),
+        ("08-guidance", lambda u, t, s: t + (s - 1) * (t - u)),
+        ("08-encode", encode_one_by_one),
+        ("08-loop", loop_of_two_calls),
+        ("08-decode", decode_one_by_one),
+        ("08-no-white-hats", lambda prompts: ["white hat" for _ in prompts] + prompts),
+    ],
+)
+def test_other_right_answers_pass(name, answer):
+    result = check(name, answer)
+    assert result.state == "correct", result
