@@ -566,12 +566,15 @@ def test_lab_opens_the_notebooks_of_the_clone_around_the_current_folder(started,
     (clone / "notebooks" / "mine").mkdir()
     monkeypatch.chdir(clone / "notebooks" / "mine")
     assert sdcourse_command("lab").exit_code == 0
-    assert started[0][0] == f"--ServerApp.root_dir={clone / 'notebooks'}"
+    assert started[0][:2] == [
+        f"--ServerApp.root_dir={clone}",
+        f"--ServerApp.preferred_dir={clone / 'notebooks'}",
+    ]
 
 
 def test_lab_elsewhere_opens_the_notebooks_of_the_installed_clone(started):
     assert sdcourse_command("lab").exit_code == 0
-    assert started[0][0] == f"--ServerApp.root_dir={ROOT / 'notebooks'}"
+    assert started[0][1] == f"--ServerApp.preferred_dir={ROOT / 'notebooks'}"
 
 
 def test_lab_without_notebooks_says_what_to_do(started, tmp_path, monkeypatch):
@@ -622,13 +625,14 @@ def test_lab_serves_the_notebooks_and_asks_nothing_about_news(tmp_path):
         deadline = time.monotonic() + 120
         while True:
             try:
-                contents = ask("api/contents")
+                contents = ask("api/contents/notebooks")
                 break
             except OSError:
                 assert server.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
                 time.sleep(0.2)
         shown = {entry["name"] for entry in contents["content"]}
         assert shown == {p.name for p in (ROOT / "notebooks").iterdir() if not p.name.startswith(".")}
+        assert "exercises" in {entry["name"] for entry in ask("api/contents")["content"]}
         settings = ask("lab/api/settings/@jupyterlab/apputils-extension:notification")
         assert settings["schema"]["properties"]["fetchNews"]["default"] == "false"
         assert not (tmp_path / "settings").exists()  # the user's own settings stay as they are

@@ -16,7 +16,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / "tools"
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted(
+    path for folder in ("notebooks", "exercises", "solutions") for path in (ROOT / folder).glob("*.ipynb")
+)
 
 sys.path.insert(0, str(TOOLS))
 import build_notebooks  # noqa: E402
@@ -63,7 +65,7 @@ class Course:
     """Lessons and notebooks in a folder of their own."""
 
     def __init__(self, folder):
-        self.lessons, self.notebooks = folder / "lessons", folder / "notebooks"
+        self.root, self.lessons, self.notebooks = folder, folder / "lessons", folder / "notebooks"
         self.lessons.mkdir()
         self.lesson = self.lessons / "01_mini.py"
         self.notebook = self.notebooks / "01_mini.ipynb"
@@ -73,7 +75,7 @@ class Course:
         self.lesson.write_text(textwrap.dedent(source).lstrip(), encoding="utf-8")
 
     def build(self, *arguments):
-        return main(list(arguments), self.lessons, self.notebooks)
+        return main(list(arguments), self.root)
 
     def read(self):
         return nbformat.read(self.notebook, as_version=4)
@@ -496,7 +498,7 @@ def test_notebooks_are_what_the_lessons_build(capsys):
     assert status == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_notebook_is_executed_in_order_and_clean(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -514,7 +516,7 @@ def test_notebook_is_executed_in_order_and_clean(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_notebook_does_what_its_outputs_say(path, tmp_path):
     # in a folder of its own: it needs nothing that lies beside it, and what it saves does not stay here
     status, report = nbval(Path(shutil.copy(path, tmp_path)))

@@ -1,8 +1,12 @@
-"""Build notebooks/ from lessons/: `make notebooks`, or one by one, `python tools/build_notebooks.py 08`.
+"""Build the notebooks from lessons/: `make notebooks`, or one by one, `python tools/build_notebooks.py 08`.
 
 A lesson is one file in jupytext's py:percent form; `lessons/08_sampling_loop.py` becomes
 `notebooks/08_sampling_loop.ipynb`, executed from the top, with its outputs. Pictures apart, every machine
 stores the same: ids that come from the source, no progress bars, no paths, no timestamps.
+
+A sheet of exercises, `lessons/exercises/08_sampling_loop.py`, becomes two notebooks, both executed: in
+solutions/ as it is, and in exercises/ without what stands between `### BEGIN SOLUTION` and
+`### END SOLUTION`, the markers of nbgrader.
 
     build_notebooks.py [NAMES...]                build and execute these lessons, or all
     build_notebooks.py --check [NAMES...]        execute nothing; fail where a notebook is not its lesson's
@@ -22,7 +26,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -35,10 +41,9 @@ from nbformat import NotebookNode
 from sdcourse.errors import check_name
 
 ROOT = Path(__file__).resolve().parent.parent
-LESSONS = ROOT / "lessons"
-NOTEBOOKS = ROOT / "notebooks"
 OFFLINE = ROOT / "tests" / "offline"  # its sitecustomize.py blocks the network in every Python that finds it
 
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 CELL_SECONDS = 600
 OUTPUT_BYTES = 200_000
 NOTEBOOK_BYTES = 1_000_000  # beyond this GitHub often fails to show a notebook
@@ -66,8 +71,11 @@ class BuildError(Exception):
 # --- from a lesson to a notebook without outputs
 
 
-def build(lesson: Path) -> NotebookNode:
+def build(lesson: Path, change: Callable[[str], str] | None = None) -> NotebookNode:
     """Read a lesson as a notebook that has not been executed.
+
+    Args:
+        change: what to do with the source of each code cell.
 
     Raises:
         BuildError: a cell has metadata other than tags, or a tag that nbval would silently not know.
@@ -78,6 +86,7 @@ def build(lesson: Path) -> NotebookNode:
         cell = NotebookNode(cell_type=cell.cell_type, id="", metadata=metadata, source=cell.source)
         if cell.cell_type == "code":
             cell.update(execution_count=None, outputs=[])
+            cell.source = change(cell.source) if change else cell.source
         notebook.cells.append(cell)
     # The Colab badge, once the repository has a public address: a markdown cell that opens this very notebook
     # (f"notebooks/{lesson.stem}.ipynb") goes in front of notebook.cells, here, before the ids are given.
@@ -86,6 +95,45 @@ def build(lesson: Path) -> NotebookNode:
     for cell, cell_id in zip(notebook.cells, cell_ids(lesson.stem, notebook.cells), strict=True):
         cell.id = cell_id
     return notebook
+
+
+def without_solutions(source: str) -> str:
+    """The source of a cell as learners get it: an exercise that is not attempted yet says so, and runs.
+
+    Raises:
+        BuildError: a solution is not closed, or stands outside of a function, where it would stop Run All.
+    """
+    lines, inside = [], False
+    for line in source.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        if line.strip() == BEGIN:
+            if not indent:
+                raise BuildError(f"{BEGIN} stands outside of a function: an answer is a function.")
+            lines += [f"{indent}# YOUR CODE HERE", f"{indent}raise NotImplementedError()"]
+            inside = True
+        elif line.strip() == END:
+            inside = False
+        elif not inside:
+            lines.append(line)
+    if inside:
+        raise BuildError(f"{BEGIN} is not followed by {END}.")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A folder of sources and the folder of notebooks that are built from it."""
+
+    sources: str
+    notebooks: str
+    change: Callable[[str], str] | None = None
+
+
+COLLECTIONS = (
+    Collection("lessons", "notebooks"),
+    Collection("lessons/exercises", "exercises", without_solutions),
+    Collection("lessons/exercises", "solutions"),
+)
 
 
 def cell_ids(name: str, cells: list[NotebookNode]) -> list[str]:
@@ -279,47 +327,63 @@ def keep_outputs(built: NotebookNode, stored: NotebookNode) -> None:
             cell.outputs, cell.execution_count = old[cell.id].outputs, old[cell.id].execution_count
 
 
-def find_lessons(folder: Path, names: list[str]) -> list[Path]:
-    """The lessons of these names (`08`, `08_sampling_loop` or `lessons/08_sampling_loop.py`), or all.
+def find_sources(root: Path, names: list[str]) -> list[tuple[Path, Path, Collection]]:
+    """What to build: sources with their targets, for lessons and sheets of these names, or for all.
+
+    Args:
+        names: such as `08` or `08_sampling_loop`.
 
     Raises:
-        BuildError: there is none, or one of the names is unknown.
+        BuildError: there are no lessons, or one of the names is unknown.
     """
-    lessons = {lesson.stem: lesson for lesson in sorted(folder.glob("[0-9][0-9]_*.py"))}
-    if not lessons:
-        raise BuildError(f"There are no lessons in {folder}: a lesson is called NN_name.py.")
-    chosen = []
+    found = [
+        (source, root / collection.notebooks / f"{source.stem}.ipynb", collection)
+        for collection in COLLECTIONS
+        for source in sorted((root / collection.sources).glob("[0-9][0-9]_*.py"))
+    ]
+    if not found:
+        raise BuildError(f"There are no lessons in {root / 'lessons'}: a lesson is called NN_name.py.")
+    known = {source.stem for source, *_ in found}
+    chosen = set()
     for name in names:
         stem = Path(name).stem
-        matching = [known for known in lessons if known == stem or known.split("_")[0] == stem]
+        matching = {k for k in known if k == stem or k.split("_")[0] == stem}
         try:
-            chosen += matching or [check_name("lesson", stem, lessons)]
+            chosen |= matching or {check_name("lesson", stem, sorted(known))}
         except ValueError as error:
             raise BuildError(str(error)) from None
-    return [lessons[name] for name in chosen or lessons]
+    return [one for one in found if not names or one[0].stem in chosen]
 
 
-def check(lesson: Path, target: Path) -> None:
-    """Compare a stored notebook with its lesson.
+def check(source: Path, target: Path, change: Callable[[str], str] | None = None) -> None:
+    """Compare a stored notebook with its source.
 
     Raises:
         BuildError: they differ; the message names the first cell that does.
     """
-    built = build(lesson)
+    built = build(source, change)
     if not target.exists():
-        raise BuildError(f"{target.name} is missing: run `make notebooks`.")
+        raise BuildError(f"{_in_its_folder(target)} is missing: run `make notebooks`.")
     if difference := first_difference(built, _read(target)):
-        raise BuildError(f"{target.name} is not what lessons/{lesson.name} builds, first at {difference}.")
+        raise BuildError(
+            f"{_in_its_folder(target)} is not what {_in_its_folder(source)} builds, first at {difference}."
+        )
 
 
-def write(lesson: Path, target: Path, with_execution: bool) -> None:
+def _in_its_folder(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def write(
+    lesson: Path, target: Path, with_execution: bool, change: Callable[[str], str] | None = None
+) -> None:
     """Build a notebook into its place; nothing is written when anything is wrong.
 
     Raises:
         BuildError: the lesson cannot be built or executed, or shows what must not be stored.
     """
     start = time.monotonic()
-    notebook = build(lesson)
+    notebook = build(lesson, change)
     if with_execution:
         execute(notebook, target.parent, target.name)
         if found := problems(notebook):
@@ -328,7 +392,7 @@ def write(lesson: Path, target: Path, with_execution: bool) -> None:
         keep_outputs(notebook, _read(target))
     nbformat.validate(notebook)
     target.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    print(f"{target.name}: {len(notebook.cells)} cells in {time.monotonic() - start:.0f} s")
+    print(f"{_in_its_folder(target)}: {len(notebook.cells)} cells in {time.monotonic() - start:.0f} s")
 
 
 def _read(path: Path) -> NotebookNode:
@@ -340,9 +404,9 @@ def _read(path: Path) -> NotebookNode:
         ) from None
 
 
-def main(arguments: list[str] | None = None, lessons: Path = LESSONS, notebooks: Path = NOTEBOOKS) -> int:
+def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     """The command line. Returns 0, or 1 when something is wrong; every lesson is tried."""
-    parser = argparse.ArgumentParser(description="Build notebooks/ from lessons/.")
+    parser = argparse.ArgumentParser(description="Build the notebooks from lessons/.")
     parser.add_argument("names", nargs="*", help="lessons, such as 08 or 08_sampling_loop; all without names")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument(
@@ -353,30 +417,34 @@ def main(arguments: list[str] | None = None, lessons: Path = LESSONS, notebooks:
 
     wrong = []
     try:
-        chosen = find_lessons(lessons, options.names)
+        chosen = find_sources(root, options.names)
     except BuildError as error:
         print(error, file=sys.stderr)
         return 1
-    notebooks.mkdir(exist_ok=True)
-    for lesson in chosen:
-        target = notebooks / f"{lesson.stem}.ipynb"
+    for source, target, collection in chosen:
+        target.parent.mkdir(exist_ok=True)
         try:
             if options.check:
-                check(lesson, target)
+                check(source, target, collection.change)
             else:
-                write(lesson, target, with_execution=not options.no_execute)
+                write(source, target, not options.no_execute, collection.change)
         except BuildError as error:
             wrong.append(str(error))
     if not options.names:
-        known = {lesson.stem for lesson in chosen}
-        for notebook in sorted(notebooks.glob("*.ipynb")):
-            if notebook.stem not in known:
-                wrong.append(
-                    f"{notebook.name} has no lesson: remove it, or restore lessons/{notebook.stem}.py."
-                )
+        wrong += orphans(root, {target for _, target, _ in chosen})
     for message in wrong:
         print(message, file=sys.stderr)
     return 1 if wrong else 0
+
+
+def orphans(root: Path, targets: set[Path]) -> list[str]:
+    """Notebooks that no source builds, one sentence each."""
+    return [
+        f"{_in_its_folder(notebook)} has no lesson: remove it, or restore {c.sources}/{notebook.stem}.py."
+        for c in COLLECTIONS
+        for notebook in sorted((root / c.notebooks).glob("*.ipynb"))
+        if notebook not in targets
+    ]
 
 
 if __name__ == "__main__":

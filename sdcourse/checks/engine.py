@@ -33,6 +33,10 @@ class Result:
     passed: int  # cases that passed
     cases: int
 
+    @property
+    def correct(self) -> bool:
+        return self.state == CORRECT
+
     def __str__(self) -> str:
         mark = {NOT_ATTEMPTED: "…", NOT_YET: "✗", CORRECT: "✓"}[self.state]
         return f"{mark} {self.exercise}: {self.state}. {self.message}"

@@ -20,7 +20,8 @@ def lab(ctx: typer.Context) -> None:
     paths = [str(CONFIG), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     # A path beside the user's own configuration, which stays as it is and is stronger.
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
-    arguments = [f"--ServerApp.root_dir={notebooks}"]
+    # The clone is the root, because the exercises lie beside the notebooks.
+    arguments = [f"--ServerApp.root_dir={notebooks.parent}", f"--ServerApp.preferred_dir={notebooks}"]
     # In a container people are root, and without this JupyterLab refuses to start. It still listens to this
     # machine only, and asks for its token.
     if hasattr(os, "geteuid") and os.geteuid() == 0:
