@@ -485,6 +485,84 @@ def test_nbval_runs_without_network_in_the_pocket_profile(probe):
     assert status == 0, report
 
 
+# --- sheets of exercises
+
+SHEET = '''
+# %%
+from sdcourse.checks.engine import Exercise
+
+double = Exercise("99-double", "double")
+
+
+@double.case
+def _(answer):
+    assert answer(2) == 4
+
+
+# %%
+def twice(x):
+    """Twice x."""
+    ### BEGIN SOLUTION
+    y = 2 * x
+    return y
+    ### END SOLUTION
+
+
+double.check(twice)
+'''
+
+
+def test_a_sheet_becomes_stubs_and_solutions(course):
+    sheet = course.lessons / "exercises" / "01_sheet.py"
+    sheet.parent.mkdir()
+    sheet.write_text(SHEET.lstrip())
+    assert course.build("01_sheet") == 0
+    stub, solution = (
+        nbformat.read(course.root / folder / "01_sheet.ipynb", as_version=4)
+        for folder in ("exercises", "solutions")
+    )
+    stub, solution = code_cells(stub)[1], code_cells(solution)[1]
+    assert "y = 2" not in stub.source and "SOLUTION" not in stub.source
+    assert stub.source.splitlines()[1:4] == [
+        '    """Twice x."""',
+        "    # YOUR CODE HERE",
+        "    raise NotImplementedError()",
+    ]
+    assert stub.source.endswith("double.check(twice)") and "y = 2" in solution.source
+    assert "not attempted" in texts(stub)[0] and "correct" in texts(solution)[0]
+    assert course.build("--check", "01_sheet") == 0
+    sheet.write_text(SHEET.lstrip().replace("y = 2", "y = 2.0"))
+    assert course.build("--check", "01_sheet") == 1  # exercises/ is the same, solutions/ is not
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        ("### BEGIN SOLUTION\nx = 1\n### END SOLUTION", "outside of a function"),
+        ("def f():\n    ### BEGIN SOLUTION\n    return 1", "not followed by"),
+    ],
+)
+def test_a_solution_that_cannot_be_taken_out_is_refused(source, words):
+    with pytest.raises(build_notebooks.BuildError, match=words):
+        build_notebooks.without_solutions(source)
+
+
+SHEETS = sorted((ROOT / "lessons" / "exercises").glob("*.py"))
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: path.stem)
+def test_an_untouched_sheet_is_not_attempted_and_its_solution_is_correct(sheet):
+    from sdcourse.checks.exercises import exercises_of
+
+    asked = re.findall(r'check\("([\w-]+)"', sheet.read_text())
+    assert asked == list(exercises_of(f"sheet_{sheet.name[:2]}"))
+    for folder, state in (("exercises", "not attempted"), ("solutions", "correct")):
+        notebook = nbformat.read(ROOT / folder / f"{sheet.stem}.ipynb", as_version=4)
+        said = [text for cell in code_cells(notebook) for text in texts(cell)]
+        for name in asked:
+            assert any(f"{name}: {state}." in text for text in said), (folder, name)
+
+
 # --- the notebooks of the course
 
 
