@@ -5,11 +5,12 @@ import time
 import pytest
 import torch
 
-from sdcourse.checks import check
+from sdcourse.checks import check, quiz
 from sdcourse.checks.engine import Exercise, NotYet, expect_close, expect_tensor
-from sdcourse.checks.exercises import all_exercises, sheets
+from sdcourse.checks.exercises import all_items, sheets
+from sdcourse.checks.quiz import VIEW, Choice, Quiz
 
-EXERCISES = all_exercises()
+EXERCISES, QUIZZES = all_items(Exercise), all_items(Quiz)
 WRONG = [(name, i) for name, e in EXERCISES.items() for i in range(len(e.wrong_answers))]
 
 
@@ -161,3 +162,44 @@ def decode_one_by_one(vae, latents):
 def test_other_right_answers_pass(name, answer):
     result = check(name, answer)
     assert result.state == "correct", result
+
+
+# questions
+
+
+@pytest.mark.parametrize("name", QUIZZES)
+def test_a_question_has_one_right_choice_and_explains_each(name):
+    question = quiz(name)
+    assert [c.right for c in question.choices].count(True) == 1 and len(question.choices) >= 3
+    assert all(len(c.why) > 20 and c.why.endswith((".", "?")) for c in question.choices)
+    for number, choice in enumerate(question.choices, 1):
+        assert choice.why in question.answer(number)
+        assert ("Right" in question.answer(number)) == choice.right
+
+
+@pytest.fixture
+def question():
+    return Quiz("99-q", "1 < 2?", (Choice("no", "Count <again>."), Choice("yes", "It is.", right=True)))
+
+
+def test_choosing_says_why(question):
+    title, buttons, said = question.widget().children
+    assert "1 &lt; 2?" in title.value and buttons.value is None and said.value == ""
+    buttons.value = 1
+    assert "✗ Not this one. Count &lt;again&gt;." in said.value and 'role="status"' in said.value
+    buttons.value = 2
+    assert "✓ Right. It is." in said.value
+
+
+def test_a_question_can_be_read_without_a_kernel(question):
+    bundle = question._repr_mimebundle_()
+    assert bundle[VIEW]["model_id"]
+    assert bundle["text/plain"].splitlines() == ["1 < 2?", "  1. no", "  2. yes"]
+    assert "<details>" in bundle["text/html"] and "It is." in bundle["text/html"]
+
+
+def test_a_choice_that_is_not_there_is_refused(question):
+    with pytest.raises(ValueError, match="1 to 2"):
+        question.answer(3)
+    with pytest.raises(ValueError, match="quiz"):
+        quiz("08-guidance")

@@ -11,7 +11,7 @@
 import torch
 
 import sdcourse
-from sdcourse.checks import check
+from sdcourse.checks import check, quiz
 
 runtime = sdcourse.setup()
 pipe = sdcourse.load_pipeline()
@@ -42,7 +42,11 @@ check("08-guidance", classifier_free_guidance)
 # <details><summary>Hint 1</summary>What has to come out at scale 0? Start from that.</details>
 # <details><summary>Hint 2</summary>What has to be added to the unconditional prediction to get the one with text?
 # Add it <code>guidance_scale</code> times.</details>
-#
+
+# %%
+quiz("08-two-predictions")
+
+# %% [markdown]
 # ## 2 · A batch of prompts
 #
 # The loop wants one tensor with all texts: the negative prompts first, then the prompts. Each text takes all 77
@@ -137,7 +141,11 @@ loop_result
 # Before each prediction, <code>scheduler.scale_model_input(..., t)</code>.</details>
 # <details><summary>Hint 4: nearly done</summary>The last line of the loop is
 # <code>latents = scheduler.step(noise_pred, t, latents).prev_sample</code>.</details>
-#
+
+# %%
+quiz("08-init-noise")
+
+# %% [markdown]
 # When the check says *correct*, your functions draw a picture with the real networks.
 
 # %%
@@ -193,6 +201,9 @@ if hats_result.correct:
         white = sum(r["hat"] != "none" and r["hat_color"] == "white" for r in readings)
         hats = sum(r["hat"] != "none" for r in readings)
         print(f"negative prompt {text!r}: {white} white hats among {hats} hats in 32 pictures")
+
+# %%
+quiz("08-negative-at-scale-1")
 
 # %% [markdown]
 # **What you can do now.** You have written every line between a prompt and a picture. The same five functions drive

@@ -7,6 +7,7 @@ from typing import Any
 from sdcourse.errors import check_name
 
 from .engine import Exercise, Result
+from .quiz import Quiz
 
 
 def check(name: str, answer: Any) -> Result:
@@ -19,15 +20,24 @@ def check(name: str, answer: Any) -> Result:
     Raises:
         ValueError: for an unknown name.
     """
-    return find_exercise(name).check(answer)
+    return _find(name, Exercise).check(answer)
 
 
-def find_exercise(name: str) -> Exercise:
-    exercises = {}
+def quiz(name: str) -> Quiz:
+    """A question of understanding, to be shown as the last line of a cell.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    return _find(name, Quiz)
+
+
+def _find(name: str, kind: type):
+    found = {}
     for sheet in sheets():
         if not name[:2].isdigit() or sheet.endswith(name[:2]):
-            exercises |= exercises_of(sheet)
-    return exercises[check_name("exercise", name, exercises or all_exercises())]
+            found |= items_of(sheet, kind)
+    return found[check_name(kind.__name__.lower(), name, found or all_items(kind))]
 
 
 def sheets() -> list[str]:
@@ -36,10 +46,11 @@ def sheets() -> list[str]:
     return sorted(name.removesuffix(".py") for name in modules if name.startswith("sheet_"))
 
 
-def exercises_of(sheet: str) -> dict[str, Exercise]:
+def items_of(sheet: str, kind: type) -> dict:
+    """The exercises or the questions of a sheet by name, in order."""
     module = import_module(f"{__package__}.{sheet}")
-    return {value.name: value for value in vars(module).values() if isinstance(value, Exercise)}
+    return {value.name: value for value in vars(module).values() if isinstance(value, kind)}
 
 
-def all_exercises() -> dict[str, Exercise]:
-    return {name: exercise for sheet in sheets() for name, exercise in exercises_of(sheet).items()}
+def all_items(kind: type) -> dict:
+    return {name: item for sheet in sheets() for name, item in items_of(sheet, kind).items()}

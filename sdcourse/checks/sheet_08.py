@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import torch
 
 from .engine import Exercise, close, expect, expect_close, expect_tensor
+from .quiz import Choice, Quiz
 
 # Small stand-ins for the networks: their answers are known, and they remember what they were asked. ---------
 
@@ -627,3 +628,57 @@ def _(prompts):
 @hats.rejects("one text")
 def _(prompts):
     return "a white hat"
+
+
+# Questions of understanding -----------------------------------------------------------------
+
+two_predictions = Quiz(
+    "08-two-predictions",
+    "Why does the loop ask the UNet twice in each step?",
+    (
+        Choice(
+            "To average two noisy answers", "The network has no randomness: asked the same, it says the same."
+        ),
+        Choice(
+            "To know what the prompt changes",
+            "The difference of the two predictions is what the prompt says; guidance exaggerates it.",
+            right=True,
+        ),
+        Choice(
+            "Because a batch of one is slow",
+            "Two answers take up to twice the time. At scale 1 the library leaves one of them out.",
+        ),
+    ),
+)
+
+init_noise = Quiz(
+    "08-init-noise",
+    "Your loop draws well with DDIM and only grey mush with Euler. What is likely missing?",
+    (
+        Choice(
+            "The scaling of noise and input",
+            "Euler counts noise in units in which the first level is about 14: init_noise_sigma and "
+            "scale_model_input translate.",
+            right=True,
+        ),
+        Choice(
+            "More steps", "Euler with 25 steps is as good as DDIM. More steps of a wrong loop stay wrong."
+        ),
+        Choice("Another seed", "No seed repairs noise of the wrong size."),
+    ),
+)
+
+scale_one = Quiz(
+    "08-negative-at-scale-1",
+    "What does a negative prompt do at guidance scale 1?",
+    (
+        Choice("It works at full strength", "Put 1 into the formula: what is left of the first prediction?"),
+        Choice("It works at half strength", "There is no averaging in the formula. Put 1 into it."),
+        Choice(
+            "Nothing",
+            "At scale 1 the formula leaves the prediction with text alone, and the negative prompt is in the "
+            "other one.",
+            right=True,
+        ),
+    ),
+)

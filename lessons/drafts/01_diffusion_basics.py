@@ -1,0 +1,309 @@
+# %% [markdown]
+# # 01 · Diffusion basics
+#
+# A diffusion model draws by removing noise, a little at a time. To learn that, it is shown pictures with noise
+# on them and asked one question: which noise was added? In this lesson you add the noise, train a network to
+# answer, and turn its answers into new pictures, step by step.
+#
+# **You need** a little PyTorch: tensors, a training loop. **It takes** about five minutes of computing, most of it
+# one training run.
+#
+# **You will**
+#
+# 1. add noise in one line, and see why it can jump to any amount at once;
+# 2. compare three schedules of noise;
+# 3. train a small network to predict noise;
+# 4. write the sampling loop of DDPM by hand, and find it equal to the one of `diffusers`;
+# 5. make a mistake on purpose that no error message tells you about.
+
+# %%
+import torch
+
+import sdcourse
+
+runtime = sdcourse.setup()
+
+# %% [markdown]
+# ## The pictures
+#
+# `load_fashion` gives 60,000 small pictures of clothing. In the `pocket` profile a program draws them, which takes
+# a few seconds; in the `full` profile they are Fashion-MNIST. Both have the same form.
+
+# %%
+from sdcourse.data import BatchLoader, load_fashion
+
+dataset = load_fashion()
+names = dataset["train"].features["label"].names
+print(dataset["train"].num_rows, "pictures to train,", len(names), "classes:", ", ".join(names))
+
+# %%
+shown = [dataset["train"][i] for i in range(12)]
+sdcourse.show_images(
+    [row["image"] for row in shown],
+    titles=[names[row["label"]] for row in shown],
+    columns=6,
+    size=112,
+    alt="twelve drawings of clothing, bright on black",
+)
+
+# %% [markdown]
+# A network wants batches, padded to 32×32 (which halves evenly) and mapped to [-1, 1]. `BatchLoader` makes them.
+
+# %%
+train_loader = BatchLoader(dataset["train"], batch_size=64, seed=runtime.seed)
+
+batch = next(iter(train_loader))
+clean_images = batch["images"][:8]  # (8, 1, 32, 32) in [-1, 1]
+print(tuple(batch["images"].shape), "from", batch["images"].min().item(), "to", batch["images"].max().item())
+
+# %% [markdown]
+# ## Adding noise
+#
+# One small step of noise shrinks the picture a little and adds a little Gaussian noise:
+#
+# $$x_t = \sqrt{1-\beta_t}\,x_{t-1} + \sqrt{\beta_t}\,\epsilon$$
+#
+# Shrinking keeps the size of the numbers where it was. A thousand such steps leave nothing of the picture. We take
+# $\beta$ from 0.0001 to 0.02 (Ho et al., 2020).
+
+# %%
+betas = torch.linspace(0.0001, 0.02, 1000)
+
+generator = torch.Generator().manual_seed(0)
+image = clean_images[:1]
+walk = []
+for t, beta in enumerate(betas):
+    if t in (0, 100, 200, 400, 600, 999):
+        walk.append(image)
+    noise = torch.randn(image.shape, generator=generator)
+    image = (1 - beta).sqrt() * image + beta.sqrt() * noise
+
+# %%
+sdcourse.show_images(
+    [x.clamp(-1, 1) / 2 + 0.5 for x in walk],
+    titles=[f"after {t} steps" for t in (0, 100, 200, 400, 600, 999)],
+    columns=6,
+    size=112,
+    alt="a piece of clothing disappears in noise",
+)
+
+# %% [markdown]
+# Nobody wants to walk a thousand steps for each training picture. Gaussian noise plus Gaussian noise is Gaussian
+# noise again, so all steps up to $t$ can be put together into one:
+#
+# $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon, \qquad \bar\alpha_t = \prod_{s\le t}(1-\beta_s)$$
+#
+# That is the whole forward process, in one line of code.
+
+# %%
+alphas_cumprod = torch.cumprod(1 - betas, dim=0)  # (1000,)
+
+
+def add_noise(clean_images, noise, timesteps):
+    alpha = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+    return alpha.sqrt() * clean_images + (1 - alpha).sqrt() * noise
+
+
+# %% [markdown]
+# **Predict, then run.** If the jump is right, a walk of 400 steps and a jump to $t=400$ have the same mean and the
+# same spread. We let 2,000 copies of one pixel of value 0.8 walk, and 2,000 jump.
+
+# %%
+walkers = torch.full((2000, 1, 1, 1), 0.8)
+for beta in betas[:400]:
+    walkers = (1 - beta).sqrt() * walkers + beta.sqrt() * torch.randn(walkers.shape, generator=generator)
+start = torch.full((2000, 1, 1, 1), 0.8)
+jumpers = add_noise(start, torch.randn(start.shape, generator=generator), torch.full((2000,), 399))
+
+print(f"walked: mean {walkers.mean():.2f}, deviation {walkers.std():.2f}")
+print(f"jumped: mean {jumpers.mean():.2f}, deviation {jumpers.std():.2f}")
+
+# %% [markdown]
+# The same, up to chance. `diffusers` has the same line in its schedulers, under the same name:
+
+# %%
+from diffusers import DDPMScheduler
+
+noise_scheduler = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
+
+noise = torch.randn(clean_images.shape, generator=generator)
+timesteps = torch.tensor([0, 100, 200, 300, 400, 600, 800, 999])
+ours = add_noise(clean_images, noise, timesteps)
+theirs = noise_scheduler.add_noise(clean_images, noise, timesteps)
+print("equal to diffusers:", torch.allclose(ours, theirs, atol=1e-5))
+
+# %% [markdown]
+# ## Schedules
+#
+# A *schedule* says how fast the picture goes. Three are common: linear, scaled linear (Stable Diffusion), and cosine
+# (Nichol and Dhariwal, 2021). What counts is how much signal is left, $\sqrt{\bar\alpha_t}$, against how much noise,
+# $\sqrt{1-\bar\alpha_t}$.
+
+# %%
+from matplotlib.figure import Figure
+
+schedules = {
+    "linear": DDPMScheduler(beta_schedule="linear"),
+    "scaled linear": DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+    "cosine": DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
+}
+figure = Figure(figsize=(7.5, 2.8), layout="constrained")
+for axes, (name, scheduler) in zip(figure.subplots(1, 3, sharey=True), schedules.items(), strict=True):
+    axes.plot(scheduler.alphas_cumprod.sqrt(), color="#0072B2", label="signal")
+    axes.plot((1 - scheduler.alphas_cumprod).sqrt(), color="#D55E00", linestyle="--", label="noise")
+    axes.set(title=name, xlabel="timestep t")
+axes.legend()
+sdcourse.show_image(figure, alt="signal falls and noise rises over 1000 timesteps, for three schedules")
+
+# %%
+for name, scheduler in schedules.items():
+    print(f"{name:14} signal left at the last step: {scheduler.alphas_cumprod[-1].sqrt():.4f}")
+
+# %% [markdown]
+# Stable Diffusion's schedule leaves seven hundredths of the signal at the end, a known flaw: sampling starts from
+# pure noise, which the network has never quite seen (Lin et al., 2024). With the linear one half a hundredth is left.
+#
+# ## One prediction, three views
+#
+# The network could be asked for the noise $\epsilon$, for the clean picture $x_0$, or for a mix of both, the velocity
+# $v = \sqrt{\bar\alpha}\,\epsilon - \sqrt{1-\bar\alpha}\,x_0$. Knowing the noisy picture, each gives the others.
+
+# %%
+alpha = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+noisy_images = ours
+
+v = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean_images
+from_noise = (noisy_images - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+from_v = alpha.sqrt() * noisy_images - (1 - alpha).sqrt() * v
+print("x0 from the noise:   ", torch.allclose(from_noise, clean_images, atol=1e-2))
+print("x0 from the velocity:", torch.allclose(from_v, clean_images, atol=1e-4))
+
+# %% [markdown]
+# We ask for the noise, as DDPM and Stable Diffusion 1 do. Stable Diffusion 2 asks for $v$.
+#
+# ## A network that predicts noise
+#
+# `UNet2DModel` takes noisy pictures and their timesteps and answers in the shape of the pictures. Check the shapes
+# on random input before training anything.
+
+# %%
+from diffusers import UNet2DModel
+
+model = UNet2DModel(
+    sample_size=32,
+    in_channels=1,
+    out_channels=1,
+    layers_per_block=1,
+    block_out_channels=(16, 32, 64),
+    norm_num_groups=8,
+    down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+)
+
+with torch.no_grad():
+    noise_pred = model(torch.randn(2, 1, 32, 32), torch.tensor([10, 900])).sample
+print(tuple(noise_pred.shape), f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million weights")
+
+# %% [markdown]
+# ## The training loop
+#
+# Four lines carry the method; their comments return in every lesson. We train for 90 seconds.
+
+# %%
+import time
+
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+losses = []
+deadline = time.monotonic() + 90
+
+with tqdm(total=90, unit="s") as bar:
+    while time.monotonic() < deadline:
+        for batch in train_loader:
+            clean_images = batch["images"]
+            # Sample noise to add to the images
+            noise = torch.randn_like(clean_images)
+            # Sample a random timestep for each image
+            timesteps = torch.randint(0, 1000, (len(clean_images),))
+            noisy_images = noise_scheduler.add_noise(clean_images, noise, timesteps)
+            # Get the model prediction for the noise
+            noise_pred = model(noisy_images, timesteps).sample
+            # Compare the prediction with the actual noise
+            loss = F.mse_loss(noise_pred, noise)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+            bar.n = 90 - max(0, round(deadline - time.monotonic()))
+            bar.refresh()
+            if time.monotonic() > deadline:
+                break
+
+# %%
+figure = Figure(figsize=(6, 2.6), layout="constrained")
+axes = figure.subplots()
+axes.plot(losses, color="#0072B2")
+axes.set(
+    xlabel="training step", ylabel="loss", ylim=(0, 1), title="Mean squared error of the predicted noise"
+)
+sdcourse.show_image(figure, alt="the loss falls steeply from 1, then slowly")
+
+# %% [markdown]
+# The loss starts near 1, which is the error of answering zero, and falls fast at first. That is the easy part: where
+# there is much noise, the noisy picture itself is nearly the answer.
+#
+# ## Sampling
+#
+# Training only asked for the noise. To draw, we start from pure noise and go down from step to step. The step of
+# DDPM takes a guess of the clean picture and moves towards it, then adds a little fresh noise (Ho et al., 2020,
+# algorithm 2):
+#
+# $$x_{t-1} = \frac{1}{\sqrt{\alpha_t}}\Big(x_t - \frac{\beta_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t, t)\Big) + \sigma_t z$$
+
+
+# %%
+def ddpm_step(noise_pred, t, images, z):
+    beta, alpha_bar = betas[t], alphas_cumprod[t]
+    alpha_bar_prev = alphas_cumprod[t - 1] if t > 0 else torch.tensor(1.0)
+    mean = (images - beta / (1 - alpha_bar).sqrt() * noise_pred) / (1 - beta).sqrt()
+    sigma = ((1 - alpha_bar_prev) / (1 - alpha_bar) * beta).sqrt()
+    return mean + sigma * z if t > 0 else mean
+
+
+# %% [markdown]
+# **By hand, then the library.** The scheduler's `step` does the same. It can also clip the guess to [-1, 1], which
+# our formula does not; so we compare without clipping.
+
+# %%
+unclipped = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear", clip_sample=False)
+images, noise_pred = torch.randn(2, 4, 1, 32, 32)
+z = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+
+for t in (999, 500, 1, 0):
+    ours = ddpm_step(noise_pred, t, images, z)
+    generator = torch.Generator().manual_seed(1)
+    theirs = unclipped.step(noise_pred, t, images, generator=generator).prev_sample
+    print(f"t = {t:3}: equal to diffusers:", torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3))
+
+# %% [markdown]
+# A thousand steps with the network that you trained would take minutes. Fewer steps do as well, if each covers a
+# stretch of timesteps; schedulers know how (lesson 10 is about them). We take 50.
+
+
+# %%
+def sample(model, images, num_inference_steps=50, seed=0):
+    noise_scheduler.set_timesteps(num_inference_steps)
+    generator = torch.Generator().manual_seed(seed)
+    for t in tqdm(noise_scheduler.timesteps):
+        with torch.no_grad():
+            noise_pred = model(images, t).sample
+        images = noise_scheduler.step(noise_pred, t, images, generator=generator).prev_sample
+    return images.clamp(-1, 1) / 2 + 0.5  # (n, 1, 32, 32) in [0, 1]
+
+
+noise = torch.randn(12, 1, 32, 32, generator=torch.Generator().manual_seed(7))
+sdcourse.show_images(
+    sample(model, noise), columns=6, size=112, alt="twelve pale blots, some in the shape of clothing"
+)
