@@ -159,6 +159,15 @@ def test_what_the_subject_wears_counts_more_in_the_diffusion_loss():
     assert (weights == weights.max()).sum() == 1
 
 
+def test_what_is_worn_comes_up_more_often():
+    from sdcourse.data.gallery import Scene
+    from sdcourse.training.unet import cumulative_odds
+
+    plain = Scene("cat", "red")
+    worn = Scene("cat", "red", "cap", "white", "scarf", "blue")
+    assert cumulative_odds([plain, worn, plain]).tolist() == pytest.approx([1 / 6, 5 / 6, 1])
+
+
 def test_cached_latents_are_used_again_only_with_the_encoder_that_made_them(tmp_path):
     from sdcourse.models.components import make_vae
     from sdcourse.training.unet import cache_latents
