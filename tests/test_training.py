@@ -161,7 +161,7 @@ def test_what_the_subject_wears_counts_more_in_the_diffusion_loss():
 
 def test_what_is_worn_comes_up_more_often():
     from sdcourse.data.gallery import Scene
-    from sdcourse.training.unet import cumulative_odds
+    from sdcourse.training.batches import cumulative_odds
 
     plain = Scene("cat", "red")
     worn = Scene("cat", "red", "cap", "white", "scarf", "blue")

@@ -17,6 +17,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from sdcourse.data.gallery import Scene, caption, random_scenes, render, render_masks
 from sdcourse.models.components import make_scheduler, make_unet
 
+from .batches import cumulative_odds
 from .clip import tokenize
 from .loop import start_from, train_for
 
@@ -86,15 +87,6 @@ def cache_latents(
 def cell_weights(masks: torch.Tensor) -> torch.Tensor:
     """How much each latent counts, (n, 1, 8, 8), from the layer of each pixel, (n, 64, 64)."""
     return F.max_pool2d(LAYER_WEIGHTS[masks.long()][:, None], 8)
-
-
-def cumulative_odds(scenes: list[Scene]) -> np.ndarray:
-    """For drawing scenes at random, (n,) rising to 1: hats twice as often, accessories three times.
-
-    What is worn is rare in the gallery, small, and comes in ten colours.
-    """
-    odds = np.array([1 + (s.hat != "none") + 2 * (s.accessory != "none") for s in scenes], float)
-    return odds.cumsum() / odds.sum()
 
 
 def _fingerprint(vae: AutoencoderKL) -> str:
