@@ -307,3 +307,109 @@ noise = torch.randn(12, 1, 32, 32, generator=torch.Generator().manual_seed(7))
 sdcourse.show_images(
     sample(model, noise), columns=6, size=112, alt="twelve pale blots, some in the shape of clothing"
 )
+
+# %% [markdown]
+# Blots, some of them in the shape of clothing: your network saw a few thousand pictures. The course ships the same
+# recipe, trained for longer. Nothing else is different.
+
+# %%
+finished, finished_scheduler = sdcourse.load_pixel_model("fashion-unconditional")
+print(f"{sum(p.numel() for p in finished.parameters()) / 1e6:.1f} million weights")
+
+sdcourse.show_images(
+    sample(finished, noise),
+    columns=6,
+    size=112,
+    alt="twelve pieces of clothing, among them shirts, shoes and bags",
+)
+
+# %% [markdown]
+# ## What the network sees on the way
+#
+# From a noise prediction follows a guess of the finished picture (the first of the three views above). Early in the
+# loop the guess is a blur, the mean of everything that could still come out.
+
+# %%
+images, guesses = noise[:1], []
+noise_scheduler.set_timesteps(50)
+generator = torch.Generator().manual_seed(0)
+for i, t in enumerate(noise_scheduler.timesteps):
+    with torch.no_grad():
+        noise_pred = finished(images, t).sample
+    step = noise_scheduler.step(noise_pred, t, images, generator=generator)
+    if i in (0, 10, 20, 30, 40, 49):
+        guesses.append((f"t = {int(t)}", step.pred_original_sample.clamp(-1, 1) / 2 + 0.5))
+    images = step.prev_sample
+
+# %%
+sdcourse.show_images(
+    [guess for _, guess in guesses],
+    titles=[title for title, _ in guesses],
+    columns=6,
+    size=112,
+    alt="a grey blur turns into one piece of clothing",
+)
+
+# %% [markdown]
+# ## A mistake that no error message tells you about
+#
+# **Predict, then run.** `torch.rand` for `torch.randn`: uniform noise in [0, 1] in place of Gaussian noise, a slip of
+# one letter. What will come out?
+
+# %%
+uniform = torch.rand(noise.shape, generator=torch.Generator().manual_seed(7))
+print(f"Gaussian: mean {noise.mean():.2f}, deviation {noise.std():.2f}")
+print(f"uniform:  mean {uniform.mean():.2f}, deviation {uniform.std():.2f}")
+sdcourse.show_images(
+    sample(finished, uniform)[:6], columns=6, size=112, alt="bright patches without the shape of clothing"
+)
+
+# %% [markdown]
+# The network was trained on noise of mean 0 and deviation 1. Noise of mean 0.5 looks to it like a bright picture
+# under a little noise, so it keeps the brightness. No line of code complained.
+#
+# ## Is it any good? Measure it
+#
+# Pictures of clothing ought to be spread as the real ones are. The *Fréchet distance* compares the features of two
+# sets of pictures, here those of a small classifier; 0 means that they are spread alike. The floor tells what chance
+# alone gives: other drawn pictures against the same reference.
+
+# %% tags=["nbval-ignore-output"]
+from sdcourse.metrics import frechet_distance
+
+judge = sdcourse.load_judge("fashion")
+test_loader = BatchLoader(dataset["test"], batch_size=2000, flip=False)
+batches = iter(test_loader)
+references, others = next(batches)["images"], next(batches)["images"][:200]
+
+many = torch.randn(200, 1, 32, 32, generator=torch.Generator().manual_seed(11))
+rows = {
+    "drawn clothing (the floor)": others,
+    "your network": sample(model, many, 25) * 2 - 1,
+    "the finished weights": sample(finished, many, 25) * 2 - 1,
+}
+for name, images in rows.items():
+    print(f"{name:28} Fréchet distance {frechet_distance(judge, images, references):7.1f}")
+
+# %% [markdown]
+# ## What you built
+#
+# | | in one line |
+# |---|---|
+# | forward process | `alpha.sqrt() * clean_images + (1 - alpha).sqrt() * noise` |
+# | training | `F.mse_loss(model(noisy_images, timesteps).sample, noise)` |
+# | sampling | `scheduler.step(noise_pred, t, images).prev_sample`, from noise, for each timestep |
+#
+# **Try three things**, each one line:
+#
+# - `beta_schedule="squaredcos_cap_v2"` in the scheduler: train again and compare the loss curves. Can you compare them?
+# - `num_inference_steps=10` in `sample`: what goes first, shapes or details?
+# - leave out `noise` in the last steps of `ddpm_step` (`z = 0`): what happens to the pictures?
+#
+# **Papers**
+#
+# - *Deep Unsupervised Learning using Nonequilibrium Thermodynamics*, Sohl-Dickstein, Weiss, Maheswaranathan and
+#   Ganguli, 2015
+# - *Denoising Diffusion Probabilistic Models*, Ho, Jain and Abbeel, 2020
+# - *Improved Denoising Diffusion Probabilistic Models*, Nichol and Dhariwal, 2021
+# - *Common Diffusion Noise Schedules and Sample Steps are Flawed*, Lin, Liu, Li and Yang, 2024
