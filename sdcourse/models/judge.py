@@ -68,8 +68,8 @@ class Judge(nn.Module):
 
     def save(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()},
-                  folder / "model.safetensors")  # fmt: skip
+        state = {k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors")
         config = {"attributes": self.attributes, "channels": self.channels, "size": self.size}
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
