@@ -48,6 +48,15 @@ class Judge(nn.Module):
         """(n, 192)."""
         return self.mix(self.trunk(images).flatten(1))
 
+    def early_features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What its first two stages see, (n, 32, size / 2, size / 2) and (n, 64, size / 4, size / 4)."""
+        stages, x = [], images
+        for layer in self.trunk[:8]:
+            x = layer(x)
+            if isinstance(layer, _Residual):
+                stages.append(x)
+        return stages
+
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         features = self.features(images)
         return {name: head(features) for name, head in self.heads.items()}

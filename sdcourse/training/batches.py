@@ -21,13 +21,14 @@ def cumulative_odds(scenes: list[Scene]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _pool(index: int, seed: int, split: str) -> tuple[list[Scene], torch.Tensor]:
-    if split == "all":  # for the judge, which has to read every combination
+    if split == "train":
+        scenes = random_scenes(POOL, seed=seed + index)
+    else:
         scenes = random_scenes(POOL * 3 // 2, seed=seed + index)
-        scenes += random_scenes(POOL // 2, seed + index, "heldout")
+        if split == "all":
+            scenes += random_scenes(POOL // 2, seed + index, "heldout")
         odds = cumulative_odds(scenes)
         scenes = [scenes[i] for i in np.searchsorted(odds, np.random.default_rng(index).random(POOL))]
-    else:
-        scenes = random_scenes(POOL, seed=seed + index, split=split)
     order = np.random.default_rng(index).permutation(len(scenes))
     scenes = [scenes[i] for i in order]
     return scenes, render(scenes)
@@ -45,6 +46,8 @@ def gallery_batch(
 
     Args:
         batch_size: a divisor of 1024.
+        split: "train"; "worn" is the same with hats and accessories more often; "all" also with held-out
+            combinations.
 
     Returns:
         scenes, and their pictures as float (batch_size, 3, 64, 64) in [-1, 1].

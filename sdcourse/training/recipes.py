@@ -20,8 +20,8 @@ from .vae import train_decoder, train_vae
 NEEDS = {
     "tokenizer": (),
     "judge": (),
-    "vae": (),
-    "decoder": ("vae",),
+    "vae": ("judge",),
+    "decoder": ("vae", "judge"),
     "clip": ("tokenizer",),
     "unet": ("vae", "tokenizer", "text_encoder"),
     "fashion": (),
