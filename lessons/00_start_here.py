@@ -28,8 +28,8 @@ sdcourse.show_image(image, title=f"{prompt} · scale 5 · seed 2", alt="a soft f
 
 # %% [markdown]
 # The picture is 64 pixels wide and shown enlarged. A network that was trained on nothing but our own drawings
-# made it, from noise and a sentence. It is soft, and small things are missing: these are the first weights of the
-# course, trained for two hours on two CPU cores. Below you see how that is measured.
+# made it, from noise and a sentence. It is soft, because one of its parts keeps no fine lines (lesson 04 is about
+# that one). Training took about five hours on two CPU cores. How good the result is, you measure below.
 
 # %%
 prompt = "a watercolor illustration of a rose"
@@ -97,8 +97,9 @@ judge = sdcourse.load_judge()
 print(measure_accuracy(pipe, judge, n=60, guidance_scale=5.0, num_inference_steps=15))
 
 # %% [markdown]
-# Each line is the share of pictures in which that attribute is as the prompt said (in brackets: how many of the
-# 60 prompts named it). *All right* is the share where everything that was named is there at once.
+# Each line is the share of pictures in which that attribute is as the prompt said. In brackets: where the true
+# share lies with 95 % confidence, and how many of the 60 prompts named the attribute. *All right* is the share of
+# pictures where everything that was named is there at once.
 #
 # ## Your computer
 #

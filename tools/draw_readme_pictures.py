@@ -9,20 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from sdcourse import image_grid, load_pipeline, text_to_image
 from sdcourse.data.gallery import ATTRIBUTES, random_scenes, render
 from sdcourse.images import to_pil
+from sdcourse.metrics import evaluation_prompts
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-PROMPTS = (
-    "a photograph of an astronaut riding a horse",
-    "a watercolor illustration of a rose",
-    "a photograph of a puppy",
-    "an oil painting of a collie in a top hat",
-    "an acrylic palette knife painting of a flower",
-    "a squirrel in Picasso style",
-    "a bird is sitting on a tree branch",
-    "a hamster",
-    "a robot",
-    "a cat wearing a white hat in the snow",
-)
 SEEDS = (0, 1, 2, 3)
 PICTURE = 128  # pixels of 64 drawn twice as large
 
@@ -40,7 +29,7 @@ def contact_sheet() -> Image.Image:
     font = ImageFont.load_default(15)
     cell = (4 * (PICTURE + 2) - 2, PICTURE + 26)
     sheet = Image.new("RGB", (2 * cell[0] + 16, 5 * cell[1]), "white")
-    for k, prompt in enumerate(PROMPTS):
+    for k, prompt in enumerate(p.text for p in evaluation_prompts(10, "known")):
         images = text_to_image(
             pipe, prompt, guidance_scale=5.0, num_inference_steps=25, seed=SEEDS, scheduler="dpm++",
             num_images_per_prompt=len(SEEDS), progress=False,
