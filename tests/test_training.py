@@ -206,3 +206,51 @@ def test_the_whole_recipe_from_nothing(tmp_path):
         assert image.size == (64, 64)
     assert pipe.vae.config.scaling_factor != 0.18215  # measured, not the default
     assert pipe.tokenizer.vocab_size > 500
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+import torch
+from sdcourse.training.loop import train_for
+
+folder = Path(sys.argv[1])
+torch.manual_seed(0)
+model = torch.nn.Linear(1, 1, bias=False)
+seen = []
+
+def compute_loss(step):
+    seen.append(step)
+    x = torch.tensor([[1.0 + step % 2]])  # the first process sees only 1, the second only 2
+    noise = torch.randn(1).item()
+    (folder / f"noise{step % 2}").write_text(str(noise))
+    return (model(x) - 3 * x).square().mean(), {}
+
+progress = train_for(2, model, compute_loss, folder, 0.1)
+print("WEIGHT", model.weight.item(), "STEPS", sorted(set(s % 2 for s in seen)), seen[:3])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_together(tmp_path):
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    done = subprocess.run([*command, script, tmp_path], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if "WEIGHT" in line]  # the second process has left
+    assert line.endswith("STEPS [0] [0, 2, 4]")
+    assert float(line.split()[1]) == pytest.approx(3, abs=0.1)
+    assert (tmp_path / "noise0").read_text() != (tmp_path / "noise1").read_text()
+
+
+def test_gradients_of_processes_are_averaged(monkeypatch):
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    model[0].bias.requires_grad_(False)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p) if p.requires_grad else None
+    monkeypatch.setattr(loop.dist, "all_reduce", lambda flat: flat.add_(torch.arange(len(flat)).float()))
+    monkeypatch.setattr(loop.dist, "get_world_size", lambda: 2)
+    loop.average_gradients(list(model.parameters()))
+    got = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert torch.allclose(got, (1 + torch.arange(len(got))) / 2)

@@ -1,5 +1,6 @@
 """All recipes by name, and the way from their parts to a folder that any tool can load."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -49,6 +50,8 @@ def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
     check_name("recipe", name, RECIPES)
     folder.mkdir(parents=True, exist_ok=True)
     if name == "pocket-sd":
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise ValueError("torchrun is for one part at a time: all but the first process end with a part.")
         for part, share in SHARES.items():
             train(part, folder, budget * share, device, seed)
         return assemble(folder, folder / "pocket-sd")
