@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 08 · The sampling loop by hand
 #
-# A prompt goes in, a picture comes out. Between the two stand four small parts and one loop of about ten lines.
+# A prompt goes in, a picture comes out. Between the two stand four small parts, a schedule of noise and one loop of
+# about ten lines.
 # In this lesson you write that loop yourself, and at the end your picture is the same as the one that
 # `StableDiffusionPipeline` draws, number for number.
 #
@@ -56,7 +57,8 @@ print(tokens.input_ids.shape)  # (1, 77)
 print(tokenizer.convert_ids_to_tokens(tokens.input_ids[0, :13]))
 
 # %% [markdown]
-# The text encoder gives one vector for each of the 77 places.
+# The text encoder gives one vector for each of the 77 places. The networks here answer with objects that hold one or
+# more tensors: `[0]` takes the first, and names such as `.sample` take one by name.
 #
 # Guidance needs a second text: the *unconditional* one, which is empty. We encode both, the empty one first.
 # That order is a convention of `diffusers`, and everything below relies on it.
@@ -78,7 +80,7 @@ print(tuple(text_embeddings.shape), "= (texts: unconditional first, then the pro
 # ## Step 2: start from noise
 #
 # The loop starts from pure Gaussian noise in the shape of the latents. The seed decides the noise, and with it
-# the layout of the picture: the same seed and the same prompt always give the same picture.
+# the layout of the picture: with the same prompt and settings, the same seed always gives the same picture.
 
 # %%
 seed = 7
@@ -121,8 +123,8 @@ print("the noise is scaled by", float(scheduler.init_noise_sigma))
 
 # %% [markdown]
 # `init_noise_sigma` is 1 for DDIM. Other schedulers count noise in other units (Euler's first level here is
-# about 14), so a loop that works with all of them multiplies the noise by it, and calls `scale_model_input`
-# before each prediction. For DDIM both change nothing.
+# about 14.6), so a loop that works with both multiplies the noise by it, and calls `scale_model_input` before each
+# prediction. For DDIM both change nothing.
 #
 # ## Step 4: predict the noise, twice
 #
@@ -252,8 +254,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Read the lower row from left to right. The first guess is a blur: an average of all pictures that could still
-# come out. Layout and colours are settled early, and what follows adds edges.
+# Read the lower row from left to right. The first guess is a blur, because nearly everything could still come out.
+# Layout and colours are settled early, and what follows adds edges.
 #
 # **Predict:** at which steps does the prompt pull hardest? The length of
 # $\epsilon_\text{text} - \epsilon_\text{uncond}$ tells.
@@ -297,7 +299,7 @@ from_uniform, _ = sample(text_embeddings, uniform, scheduler)
 sdcourse.show_images(
     [
         decode_latents(scale_0),
-        decode_latents(final_latents * vae.config.scaling_factor),
+        decode_latents(final_latents * vae.config.scaling_factor),  # undoes the division inside
         decode_latents(from_uniform),
     ],
     titles=["scale 0", "no scaling factor", "uniform noise"],
@@ -309,11 +311,11 @@ sdcourse.show_images(
 # 2. Without the scaling factor the decoder gets latents of the wrong size, and contrast and colours are wrong.
 #    The loop itself was fine.
 # 3. Uniform noise has the wrong mean and the wrong spread. The UNet was never trained on it, and the mistake is
-#    not noticed by any error message. If your own loop ignores the prompt, look here first.
+#    not noticed by any error message.
 #
 # ## A negative prompt is a one-line change
 #
-# The empty text is a choice. Put another text in its place, and guidance leads *away* from it.
+# The empty text is a choice. Put another text in its place, and at scales above 1 guidance leads *away* from it.
 
 # %%
 plain = "a photo of a cat wearing a hat in a meadow"
@@ -362,7 +364,7 @@ for guidance_scale in (0.0, 1.0, 5.0):
 # **Try three things**, each one line:
 #
 # - `scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)` before the loop. Your loop works
-#   unchanged; which two of its lines make that possible?
+#   unchanged; which two of its lines make that possible? (Step 3 says it.)
 # - `guidance_scale=15.0`: what happens to colours and outlines?
 # - `num_inference_steps=4`: what is missing, and what is there already?
 #

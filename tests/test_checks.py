@@ -42,6 +42,7 @@ def test_the_three_states(double):
         (lambda x: x * x, "not yet", "3 should become 6. Yours is squared.", 1),
         (lambda x: x + 7, "not yet", "2 should become 4. Expected for example 4, got 9.", 0),
         (lambda x: x / 0, "not yet", "ZeroDivisionError", 0),
+        (lambda x: stub(x), "not yet", "calls a function that is not written yet", 0),
         (None, "not yet", "TypeError", 0),
     ]:
         result = double.check(answer)
@@ -147,9 +148,38 @@ def decode_one_by_one(vae, latents):
     return ((torch.cat(pictures) + 1) / 2).clip(0, 1)
 
 
+def encode_by_name(tokenizer, text_encoder, prompts, negative_prompts):
+    texts = negative_prompts + prompts
+    inputs = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        return text_encoder(**inputs, return_dict=False)[0]
+
+
+@torch.no_grad()
+def loop_without_names(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    scheduler.set_timesteps(num_inference_steps)
+    latents = scheduler.init_noise_sigma * latents
+    for t in scheduler.timesteps:
+        both = scheduler.scale_model_input(latents.repeat(2, 1, 1, 1), t)
+        noise = unet(both, t.expand(len(both)), encoder_hidden_states=text_embeddings, return_dict=False)[0]
+        uncond, text = noise.split(len(latents))
+        latents = scheduler.step(torch.lerp(uncond, text, guidance_scale), t, latents, return_dict=False)[0]
+    return latents
+
+
+@torch.no_grad()
+def decode_without_names(vae, latents):
+    return (vae.decode(latents / vae.config["scaling_factor"], return_dict=False)[0] * 0.5 + 0.5).clamp(0, 1)
+
+
 @pytest.mark.parametrize(
     "name, answer",
     [
+        ("08-encode", encode_by_name),
+        ("08-loop", loop_without_names),
+        ("08-decode", decode_without_names),
+        ("08-decode", lambda vae, x: torch.clamp((vae.decode(x / 0.25)[0].detach() + 1) / 2, 0, 1)),
+        ("08-no-white-hats", lambda prompts: [*(["white top hat, white cap"] * len(prompts)), *prompts]),
         ("08-guidance", lambda u, t, s: (1 - s) * u + s * t),
         ("08-guidance", lambda u, t, s: torch.lerp(u, t, s)),
         ("08-guidance", lambda u, t, s: t + (s - 1) * (t - u)),

@@ -3,9 +3,11 @@
 #
 # Five exercises, from one line to the whole loop of Stable Diffusion. Each has a function to write, hints that
 # open when you click them, and a check. A check says *not attempted*, *not yet* with the likely mistake, or
-# *correct*. Nothing breaks if you leave one out.
+# *correct*. Nothing breaks if you leave one out. Between them stand questions: choose an answer with the mouse or
+# the arrow keys, and read why it is right or wrong.
 #
-# Lesson 08 shows everything that you need. Replace `raise NotImplementedError()` by your answer.
+# Lesson 08 shows everything that you need; close it before you start, and open it where you get stuck. Replace
+# `raise NotImplementedError()` by your answer.
 
 # %%
 import torch
@@ -69,7 +71,8 @@ def encode_prompts(tokenizer, text_encoder, prompts, negative_prompts):
     ### END SOLUTION
 
 
-check("08-encode", encode_prompts)
+encode_result = check("08-encode", encode_prompts)
+encode_result
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Lists are joined by <code>+</code>. Which one stands first?</details>
@@ -81,7 +84,7 @@ check("08-encode", encode_prompts)
 # ## 3 · Latents become pictures
 #
 # Training multiplied the latents by `vae.config.scaling_factor`. The decoder wants them as they were before, and
-# answers with values around [-1, 1]. Pictures go from 0 to 1.
+# answers with values around [-1, 1]. Pictures go from 0 to 1. Decoding needs no gradient either.
 
 
 # %%
@@ -94,17 +97,19 @@ def decode_latents(vae, latents):
     ### END SOLUTION
 
 
-check("08-decode", decode_latents)
+decode_result = check("08-decode", decode_latents)
+decode_result
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>If training multiplied, decoding has to divide.</details>
 # <details><summary>Hint 2</summary><code>vae.decode(...).sample</code> is the picture. From [-1, 1] to [0, 1]: halve,
-# add one half, then <code>clamp</code>.</details>
+# add one half, then <code>clamp</code>. All of it under <code>torch.no_grad()</code>.</details>
 #
 # ## 4 · The loop, from a blank cell
 #
-# Now all of it. Your loop has to work with every scheduler of `diffusers`, so two lines are needed that DDIM alone
-# would not ask for. You may call your `classifier_free_guidance`.
+# Now all of it, and without a gradient. Your loop has to work with DDIM and with Euler, which counts noise in other
+# units. So two lines are needed that DDIM alone would not ask for (lesson 08, step 3). You may call your
+# `classifier_free_guidance` if exercise 1 is done.
 
 
 # %%
@@ -138,7 +143,8 @@ loop_result
 # <details><summary>Hint 2: both halves in one call</summary><code>torch.cat([latents] * 2)</code> goes in, and
 # <code>.chunk(2)</code> takes the prediction apart.</details>
 # <details><summary>Hint 3: every scheduler</summary>Before the loop, <code>latents * scheduler.init_noise_sigma</code>.
-# Before each prediction, <code>scheduler.scale_model_input(..., t)</code>.</details>
+# Before each prediction, <code>scheduler.scale_model_input(..., t)</code>. The UNet is called under
+# <code>torch.no_grad()</code>.</details>
 # <details><summary>Hint 4: nearly done</summary>The last line of the loop is
 # <code>latents = scheduler.step(noise_pred, t, latents).prev_sample</code>.</details>
 
@@ -146,10 +152,10 @@ loop_result
 quiz("08-init-noise")
 
 # %% [markdown]
-# When the check says *correct*, your functions draw a picture with the real networks.
+# When your exercises 2, 3 and 4 are correct, they draw a picture with the real networks.
 
 # %%
-if loop_result.correct:
+if encode_result.correct and decode_result.correct and loop_result.correct:
     from diffusers import EulerDiscreteScheduler
 
     text_embeddings = encode_prompts(
@@ -167,13 +173,13 @@ if loop_result.correct:
 # %% [markdown]
 # ## 5 · No white hats
 #
-# Someone wants pictures without white hats, whatever the prompts say about other hats. You may not touch the
-# prompts. Only the unconditional half of what the loop encodes is yours: guidance leads away from it.
+# Someone wants pictures with as few white hats as possible; other hats may stay. You may not touch the prompts. Only
+# the unconditional half of the texts is yours: at scales above 1, guidance leads away from it.
 
 
 # %%
 def texts_without_white_hats(prompts):
-    """The 2n texts that the loop encodes for n prompts, so that no picture shows a white hat."""
+    """The 2n texts that go to the tokenizer for n prompts: n unconditional ones, then the prompts."""
     ### BEGIN SOLUTION
     return ["a white hat"] * len(prompts) + prompts
     ### END SOLUTION
@@ -187,7 +193,8 @@ hats_result
 # having none.</details>
 # <details><summary>Hint 2</summary>One text for each prompt, then the prompts: a list of 2n texts.</details>
 #
-# Does it work? Count. The judge reads 32 pictures without your change, and 32 with it, from the same noise.
+# Does it work? Count. The judge reads 32 pictures without your change, and 32 with it, from the same noise. This
+# takes some ten seconds.
 
 # %% tags=["nbval-ignore-output"]
 if hats_result.correct:
@@ -206,5 +213,5 @@ if hats_result.correct:
 quiz("08-negative-at-scale-1")
 
 # %% [markdown]
-# **What you can do now.** You have written every line between a prompt and a picture. The same five functions drive
-# Stable Diffusion 1.5: only the sizes of the tensors change.
+# **What you can do now.** You have written every line between a prompt and a picture. The first four functions drive
+# Stable Diffusion 1.5 as they are: only the sizes of the tensors change.

@@ -5,8 +5,10 @@ functions below. Each exercise also keeps wrong answers that learners really giv
 of them is rejected, with the words that are meant for it.
 """
 
+import logging
 import traceback
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -92,12 +94,16 @@ class Exercise:
         import torch
 
         for passed, case in enumerate(self.cases):
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), _quiet():
                 torch.manual_seed(SEED)
                 try:
                     case(answer)
-                except NotImplementedError:
-                    return self._result(NOT_ATTEMPTED, "Write your answer, then run the check again.", 0)
+                except NotImplementedError as error:
+                    if _raised_by(answer, error):
+                        return self._result(NOT_ATTEMPTED, "Write your answer, then run the check again.", 0)
+                    return self._result(
+                        NOT_YET, "Your code calls a function that is not written yet.", passed
+                    )
                 except NotYet as wrong:
                     return self._result(NOT_YET, str(wrong), passed)
                 except Exception as error:
@@ -108,11 +114,33 @@ class Exercise:
         return Result(self.name, state, message, passed, len(self.cases))
 
 
+@contextmanager
+def _quiet():
+    """Without the warnings of libraries: a check also tries the mistakes that it knows."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _raised_by(answer: Any, error: Exception) -> bool:
+    """Whether the error comes from the answer itself, and not from what it calls."""
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    return last.tb_frame.f_code is getattr(answer, "__code__", None)
+
+
 def _crash(error: Exception) -> str:
     """An error in the learner's code, with the line of theirs that raised it."""
     theirs = [frame for frame in traceback.extract_tb(error.__traceback__) if "ipykernel" in frame.filename]
     place = f" in the line `{theirs[-1].line}`" if theirs and theirs[-1].line else ""
-    return f"Your code stopped with {type(error).__name__}{place}: {error}"
+    hint = ""
+    if "Output" in str(error):
+        hint = " (Networks and schedulers answer with objects: take .sample, .prev_sample or [0] of them.)"
+    return f"Your code stopped with {type(error).__name__}{place}: {error}{hint}"
 
 
 # What cases are made of ---------------------------------------------------------------------
@@ -155,12 +183,13 @@ def expect_close(
 
     Args:
         message: what was expected, one sentence.
-        mistakes: from what is likely wrong, one sentence, to the result that this mistake gives.
+        mistakes: from what is likely wrong, one sentence, to the result that this mistake gives, or to a
+            function that computes it.
     """
     if close(got, expected, tolerance):
         return
     for why, result in (mistakes or {}).items():
-        if close(got, result, tolerance):
+        if close(got, result() if callable(result) else result, tolerance):
             raise NotYet(f"{message} {why}")
     raise NotYet(f"{message} {_numbers(got, expected)}")
 

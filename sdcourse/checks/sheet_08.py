@@ -1,27 +1,26 @@
 """Checks of the exercises on the sampling loop."""
 
-from types import SimpleNamespace
-
 import torch
+from diffusers.configuration_utils import FrozenDict
+from diffusers.models.autoencoders.vae import DecoderOutput
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
+from transformers import BatchEncoding
+from transformers.modeling_outputs import BaseModelOutput
 
 from .engine import Exercise, close, expect, expect_close, expect_tensor
 from .quiz import Choice, Quiz
 
-# Small stand-ins for the networks: their answers are known, and they remember what they were asked. ---------
+# Small stand-ins for the networks: they take and give what the real ones do, and their answers are known.
 
 
 class Tokenizer:
-    """Numbers of letters for words; like a CLIPTokenizer in what it takes and gives."""
+    """Numbers of letters for words."""
 
     model_max_length = 77
     eos_token_id = 1
 
-    def __init__(self):
-        self.asked = []
-
     def __call__(self, text, padding=False, max_length=None, truncation=False, return_tensors=None):
         texts = [text] if isinstance(text, str) else list(text)
-        self.asked.append(texts)
         rows = [[0, *(2 + len(word) for word in t.split()), self.eos_token_id] for t in texts]
         if truncation:
             rows = [row[: max_length or self.model_max_length] for row in rows]
@@ -29,9 +28,11 @@ class Tokenizer:
         width = {"max_length": max_length or self.model_max_length, "longest": longest, True: longest}
         rows = [row + [self.eos_token_id] * (width.get(padding, 0) - len(row)) for row in rows]
         if return_tensors == "pt" and len(set(map(len, rows))) > 1:
-            raise ValueError("Unable to create a tensor of texts of different lengths: use truncation=True")
+            lacks = "truncation=True" if padding else "padding='max_length'"
+            raise ValueError(f"The texts have different lengths, which makes no tensor: use {lacks}")
         ids = torch.tensor(rows) if return_tensors == "pt" else rows
-        return SimpleNamespace(input_ids=ids, attention_mask=ids)
+        mask = torch.ones_like(ids) if return_tensors == "pt" else [[1] * len(row) for row in rows]
+        return BatchEncoding({"input_ids": ids, "attention_mask": mask})
 
 
 class TextEncoder(torch.nn.Module):
@@ -43,50 +44,53 @@ class TextEncoder(torch.nn.Module):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.ones(1))
 
-    def forward(self, input_ids, attention_mask=None):
+    def forward(self, input_ids, attention_mask=None, return_dict=True):
+        if not isinstance(input_ids, torch.Tensor):
+            advice = (
+                "pass inputs.input_ids"
+                if isinstance(input_ids, BatchEncoding)
+                else "ask the tokenizer for return_tensors='pt'"
+            )
+            raise TypeError(f"the text encoder got a {type(input_ids).__name__} for input_ids: {advice}")
         states = torch.stack([(input_ids * k).float().sin() for k in (0.3, 0.7, 1.1, 1.9)], -1) * self.scale
-        return _Output(states, last_hidden_state=states)
-
-
-class _Output(tuple):
-    """Like the outputs of transformers: by place and by name."""
-
-    def __new__(cls, first, **names):
-        self = super().__new__(cls, (first,))
-        self.__dict__.update(names)
-        return self
+        return BaseModelOutput(last_hidden_state=states) if return_dict else (states,)
 
 
 class UNet(torch.nn.Module):
     """Predicts noise that depends on the latents, the timestep and the mean of the text."""
 
-    config = SimpleNamespace(in_channels=4, sample_size=4)
+    config = FrozenDict(in_channels=4, sample_size=4)
     device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.tensor(0.6))
-        self.calls = []
+        self.timesteps = []  # of each call
 
-    def forward(self, sample, timestep, encoder_hidden_states=None, **_):
-        self.calls.append((len(sample), float(timestep)))
+    def forward(self, sample, timestep, encoder_hidden_states=None, return_dict=True, **_):
+        timesteps = torch.as_tensor(timestep).float().flatten()
+        self.timesteps.append(timesteps[0].item())
         text = encoder_hidden_states.mean((1, 2)).view(-1, 1, 1, 1)
-        noise = self.weight * sample + 0.3 * text + 0.0002 * float(timestep) * torch.tanh(sample)
-        return SimpleNamespace(sample=noise)
+        noise = self.weight * sample + 0.3 * text + 0.0002 * timesteps.view(-1, 1, 1, 1) * torch.tanh(sample)
+        return UNet2DConditionOutput(sample=noise) if return_dict else (noise,)
 
 
 class VAE(torch.nn.Module):
     """Each latent becomes 2×2 pixels of three channels; answers beyond [-1, 1], as real ones do."""
 
-    config = SimpleNamespace(scaling_factor=0.25)
+    config = FrozenDict(scaling_factor=0.25)
 
     def __init__(self):
         super().__init__()
         self.gain = torch.nn.Parameter(torch.tensor(0.4))
 
-    def decode(self, latents):
+    def decode(self, latents, return_dict=True):
         pixels = latents[:, :3].repeat_interleave(2, -1).repeat_interleave(2, -2)
-        return SimpleNamespace(sample=self.gain * pixels + 0.3 * pixels**2)
+        pixels = self.gain * pixels + 0.3 * pixels**2
+        return DecoderOutput(sample=pixels) if return_dict else (pixels,)
+
+    def forward(self, *_):
+        raise TypeError("vae(...) encodes and decodes a picture: call vae.decode(...)")
 
 
 # 1 · guidance -------------------------------------------------------------------------------
@@ -97,7 +101,12 @@ guidance = Exercise("08-guidance", "steer any diffusion model that was trained w
 @guidance.case
 def _(answer):
     uncond, text = torch.randn(2, 1, 4, 3, 3)
-    expect_tensor(answer(uncond.clone(), text.clone(), 5.0), (1, 4, 3, 3))
+    results = [answer(uncond.clone(), text.clone(), scale) for scale in (0.0, 5.0)]
+    expect_tensor(results[1], (1, 4, 3, 3))
+    expect(
+        not close(*results),
+        "Scales 0 and 5 give the same: guidance_scale has no effect in your function.",
+    )
     expect_close(
         answer(uncond.clone(), text.clone(), 0.0),
         uncond,
@@ -155,6 +164,11 @@ def _(noise_pred_uncond, noise_pred_text, guidance_scale):
     return noise_pred_text + guidance_scale * (noise_pred_text - noise_pred_uncond)
 
 
+@guidance.rejects("guidance_scale has no effect")
+def _(noise_pred_uncond, noise_pred_text, guidance_scale):
+    return noise_pred_uncond + 7.5 * (noise_pred_text - noise_pred_uncond)
+
+
 @guidance.rejects("difference alone")
 def _(noise_pred_uncond, noise_pred_text, guidance_scale):
     return guidance_scale * (noise_pred_text - noise_pred_uncond)
@@ -206,35 +220,53 @@ def _encode(tokenizer, text_encoder, texts):
 @encode.case
 def _(answer):
     tokenizer, text_encoder = Tokenizer(), TextEncoder()
-    prompts, negative = ["a red cat", "a house at night"], ["", "snow"]
-    got = answer(tokenizer, text_encoder, prompts, negative)
+    prompts, negative = ["a red cat", "a house at night"], ["rain", "snow and ice"]
+    got = answer(tokenizer, text_encoder, list(prompts), list(negative))
     expect(got is not None, "The result is None: does your function end with a return?")
     expect(isinstance(got, torch.Tensor), f"The result should be a tensor, and is a {type(got).__name__}.")
     expect(
-        got.ndim != 3 or got.shape[1] == 77,
-        f"Each text should have 77 places, and has {got.shape[1] if got.ndim > 1 else 0}: "
-        "pad with padding='max_length'.",
+        tuple(got.shape) not in ((2, 2, 77, 4), (2, 154, 4), (2, 77, 8)),
+        f"The result has the shape {tuple(got.shape)}: join the texts along the first dimension, (4, 77, 4).",
+    )
+    expect(
+        got.ndim == 3 and got.shape[1] == 77,
+        f"Each text should have 77 places, and the shape is {tuple(got.shape)}: pad with "
+        "padding='max_length' and max_length=77.",
     )
     expect(
         len(got) != 2,
         "There are 2 texts, and there should be 4: the negative prompts are needed too, for guidance.",
     )
     expect_tensor(got, (4, 77, 4))
-    parts = {k: _encode(tokenizer, text_encoder, v) for k, v in {"p": prompts, "n": negative}.items()}
-    mixed = torch.stack([parts["n"], parts["p"]], 1).flatten(0, 1)
+
+    def encoded(*lists):
+        return torch.cat([_encode(tokenizer, text_encoder, texts) for texts in lists])
+
+    mixed = [text for both in zip(negative, prompts, strict=True) for text in both]
     expect_close(
         got,
-        torch.cat([parts["n"], parts["p"]]),
+        encoded(negative, prompts),
         "The negative prompts should come first, then the prompts.",
         {
-            "Yours have the prompts first: chunk(2) would then swap the two predictions.": torch.cat(
-                [parts["p"], parts["n"]]
+            "Yours have the prompts first: chunk(2) would then swap the two predictions.": encoded(
+                prompts, negative
             ),
-            "Yours alternate: chunk(2) takes the first half for unconditional.": mixed,
-            "Yours put the empty text in place of the negative prompts.": torch.cat(
-                [_encode(tokenizer, text_encoder, ["", ""]), parts["p"]]
+            "Yours alternate: chunk(2) takes the first half for unconditional.": encoded(mixed),
+            "Yours put the empty text in place of the negative prompts.": encoded(["", ""], prompts),
+            "Yours repeat the first negative prompt: each prompt has its own.": encoded(
+                [negative[0]] * 2, prompts
             ),
         },
+    )
+
+
+@encode.case
+def _(answer):
+    prompts, negative = ["a red cat"], ["rain"]
+    answer(Tokenizer(), TextEncoder(), prompts, negative)
+    expect(
+        prompts == ["a red cat"] and negative == ["rain"],
+        "Your function changes the lists that it was given: use a + b instead of a += b or extend.",
     )
 
 
@@ -275,9 +307,38 @@ def _(tokenizer, text_encoder, prompts, negative_prompts):
     return _encode(tokenizer, text_encoder, [""] * len(prompts) + prompts)
 
 
-@encode.rejects("padding='max_length'")
+@encode.rejects("pad with padding='max_length'")
 def _(tokenizer, text_encoder, prompts, negative_prompts):
     inputs = tokenizer(negative_prompts + prompts, padding="longest", truncation=True, return_tensors="pt")
+    return text_encoder(inputs.input_ids)[0].detach()
+
+
+@encode.rejects("first negative prompt")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    return _encode(tokenizer, text_encoder, negative_prompts[:1] * len(prompts) + prompts)
+
+
+@encode.rejects("join the texts along the first dimension")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    parts = [_encode(tokenizer, text_encoder, texts) for texts in (negative_prompts, prompts)]
+    return torch.cat(parts, dim=1)
+
+
+@encode.rejects("use a + b instead of a += b")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    negative_prompts += prompts
+    return _encode(tokenizer, text_encoder, negative_prompts)
+
+
+@encode.rejects("use padding='max_length'")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    inputs = tokenizer(negative_prompts + prompts, truncation=True, return_tensors="pt")
+    return text_encoder(inputs.input_ids)[0].detach()
+
+
+@encode.rejects("return_tensors='pt'")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    inputs = tokenizer(negative_prompts + prompts, padding="max_length", max_length=77, truncation=True)
     return text_encoder(inputs.input_ids)[0].detach()
 
 
@@ -302,13 +363,13 @@ decode = Exercise("08-decode", "turn the latents of any Stable Diffusion into pi
 @decode.case
 def _(answer):
     vae, latents = VAE(), 0.1 * torch.randn(2, 4, 3, 3)
-    got = answer(vae, latents)
+    got = answer(vae, latents.clone())
     expect_tensor(got, (2, 3, 6, 6))
-
-    def picture(x):
-        return (vae.decode(x).sample / 2 + 0.5).clamp(0, 1).detach()
-
     raw = vae.decode(latents / 0.25).sample.detach()
+
+    def picture(x, scale=1.0):
+        return (vae.decode(x).sample / scale / 2 + 0.5).clamp(0, 1).detach()
+
     expect_close(
         got,
         picture(latents / 0.25),
@@ -320,14 +381,26 @@ def _(answer):
             "Yours multiply by the scaling factor: training multiplied, so decoding divides.": picture(
                 latents * 0.25
             ),
+            "Yours divide by 0.18215, which is the factor of Stable Diffusion 1: take it from vae.config.": (
+                picture(latents / 0.18215)
+            ),
             "Yours are still in [-1, 1]: halve them and add one half.": raw,
             "Yours are in [-1, 1], and all below zero was cut off: halve and add one half first.": raw.clamp(
                 0, 1
             ),
+            "Yours add one half, and do not halve before.": (raw + 0.5).clamp(0, 1),
+            "Yours are halved, and one half is missing.": (raw / 2).clamp(0, 1),
+            "Yours count to 255: here pictures go from 0 to 1.": 255 * picture(latents / 0.25),
             "Yours divide the picture by the scaling factor: it belongs to the latents, before decoding.": (
-                (vae.decode(latents).sample / 0.25 / 2 + 0.5).clamp(0, 1).detach()
+                picture(latents, 0.25)
             ),
         },
+    )
+    given = latents.clone()
+    answer(vae, given)
+    expect(
+        close(given, latents),
+        "Your function changes the latents that it was given: use a / b instead of a /= b.",
     )
 
 
@@ -363,6 +436,32 @@ def _(vae, latents):
     return (vae.decode(latents).sample / vae.config.scaling_factor / 2 + 0.5).clamp(0, 1).detach()
 
 
+@decode.rejects("0.18215")
+def _(vae, latents):
+    return (vae.decode(latents / 0.18215).sample / 2 + 0.5).clamp(0, 1).detach()
+
+
+@decode.rejects("one half is missing")
+def _(vae, latents):
+    return (vae.decode(latents / vae.config.scaling_factor).sample / 2).clamp(0, 1).detach()
+
+
+@decode.rejects("a / b instead of a /= b")
+def _(vae, latents):
+    latents /= vae.config.scaling_factor
+    return (vae.decode(latents).sample / 2 + 0.5).clamp(0, 1).detach()
+
+
+@decode.rejects("take .sample")
+def _(vae, latents):
+    return (vae.decode(latents / vae.config.scaling_factor) / 2 + 0.5).clamp(0, 1).detach()
+
+
+@decode.rejects("call vae.decode")
+def _(vae, latents):
+    return (vae(latents / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1).detach()
+
+
 @decode.rejects("still in [-1, 1]")
 def _(vae, latents):
     return vae.decode(latents / vae.config.scaling_factor).sample.detach()
@@ -388,6 +487,10 @@ def _(vae, latents):
 loop = Exercise("08-loop", "write the loop of Stable Diffusion from a blank cell, for every scheduler")
 
 
+def _not_written(*_):
+    raise NotImplementedError
+
+
 def _schedulers():
     from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
@@ -396,22 +499,27 @@ def _schedulers():
 
 
 def _sample(
-    unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps, *, sigma=True, scale=True,
-    swapped=False, index=False, guided=True, twice=False, reset=True,
+    unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps, *, sigma=True,
+    scale_input=True, swapped=False, index=False, guided=True, twice=False, reset=True, uncond_only=False,
+    step_scaled=False, guess=False, interleaved=False,
 ):  # fmt: skip
     """The loop, with each mistake that can be made in it as an option."""
     if reset:
         scheduler.set_timesteps(num_inference_steps)
     latents = latents * (scheduler.init_noise_sigma if sigma else 1)
     for i, t in enumerate(scheduler.timesteps):
-        both = torch.cat([latents] * 2)
-        both = scheduler.scale_model_input(both, t) if scale else both
+        if step_scaled:
+            latents = scheduler.scale_model_input(latents, t)
+        both = latents.repeat_interleave(2, 0) if interleaved else torch.cat([latents] * 2)
+        both = scheduler.scale_model_input(both, t) if scale_input and not step_scaled else both
         with torch.no_grad():
             noise_pred = unet(both, i if index else t, encoder_hidden_states=text_embeddings).sample
         uncond, text = noise_pred.chunk(2)
         uncond, text = (text, uncond) if swapped else (uncond, text)
         noise_pred = uncond + guidance_scale * (text - uncond) if guided else text
-        latents = scheduler.step(noise_pred, t, latents).prev_sample
+        noise_pred = uncond if uncond_only else noise_pred
+        step = scheduler.step(noise_pred, t, latents)
+        latents = step.pred_original_sample if guess else step.prev_sample
         if twice:
             latents = scheduler.step(noise_pred, t, latents).prev_sample
     return latents
@@ -426,58 +534,71 @@ def _(answer):
     unet, scheduler = UNet(), _schedulers()[0]
     scheduler.set_timesteps(11)  # what the last loop left behind
     text_embeddings, latents = _task()
-    got = answer(unet, scheduler, text_embeddings, latents, 5.0, 4)
-    calls = unet.calls
-    expect(bool(calls), "The UNet was never called: predict the noise in every step.")
+    got = answer(unet, scheduler, text_embeddings, latents.clone(), 5.0, 4)
+    expect(bool(unet.timesteps), "The UNet was never called: predict the noise in every step.")
     expect_tensor(got, (1, 4, 4, 4))
-    steps = [t for _, t in calls]
     expect(
         len(scheduler.timesteps) == 4,
         f"The scheduler still has {len(scheduler.timesteps)} timesteps: begin with set_timesteps(4).",
     )
     expect(
-        steps[:4] != [0.0, 1.0, 2.0, 3.0],
+        unet.timesteps[:4] != [0.0, 1.0, 2.0, 3.0],
         "The UNet got 0, 1, 2, 3 for timesteps: that is the number of the step. Pass t, from "
         "scheduler.timesteps.",
     )
     expect(
-        len(calls) in (4, 8), f"4 steps should call the UNet 4 times, and yours called it {len(calls)} times."
+        len(unet.timesteps) in (4, 8),
+        f"4 steps should call the UNet 4 times, and yours called it {len(unet.timesteps)} times.",
     )
 
-    def other(**mistake):
-        return _sample(UNet(), _schedulers()[0], text_embeddings, latents, 5.0, 4, **mistake)
+    def other(scale=5.0, **mistake):
+        return lambda: _sample(UNet(), _schedulers()[0], text_embeddings, latents, scale, 4, **mistake)
 
     expect_close(
         got,
-        other(),
+        other()(),
         "With DDIM, 4 steps and scale 5 the latents should agree with those of the library.",
         {
             "Yours swap the two halves: unconditional comes first.": other(swapped=True),
             "Yours take the prediction with text alone: guidance is missing.": other(guided=False),
+            "Yours take the unconditional prediction alone: guidance is missing.": other(uncond_only=True),
+            "Yours use 7.5 whatever guidance_scale says.": other(scale=7.5),
             "Yours step the scheduler twice in each step.": other(twice=True),
+            "Yours go on with the guess of the finished picture: take .prev_sample.": other(guess=True),
             "Yours return what the latents were before the loop: keep what step() returns.": latents,
         },
+    )
+    given = latents.clone()
+    answer(UNet(), _schedulers()[1], text_embeddings, given, 5.0, 4)
+    expect(
+        close(given, latents),
+        "Your function changes the latents that it was given: use a * b instead of a *= b.",
     )
 
 
 @loop.case
 def _(answer):
     text_embeddings, latents = _task()
-    got = answer(UNet(), _schedulers()[1], text_embeddings, latents, 5.0, 4)
+    got = answer(UNet(), _schedulers()[1], text_embeddings, latents.clone(), 3.0, 4)
 
-    def other(**mistake):
-        return _sample(UNet(), _schedulers()[1], text_embeddings, latents, 5.0, 4, **mistake)
+    def other(scale=3.0, **mistake):
+        return lambda: _sample(UNet(), _schedulers()[1], text_embeddings, latents, scale, 4, **mistake)
 
     expect_close(
         got,
-        other(),
-        "With DDIM your loop is right; with Euler, which counts noise in other units, it is not.",
+        other()(),
+        "With DDIM and scale 5 your loop is right; with Euler, which counts noise in other units, and with "
+        "scale 3 it is not.",
         {
             "Multiply the noise by scheduler.init_noise_sigma before the loop.": other(sigma=False),
-            "Call scheduler.scale_model_input before each prediction.": other(scale=False),
+            "Call scheduler.scale_model_input before each prediction.": other(scale_input=False),
             "Two things are missing: init_noise_sigma before the loop, and scale_model_input in it.": other(
-                sigma=False, scale=False
+                sigma=False, scale_input=False
             ),
+            "Yours step on the scaled input: it is for the UNet, and step() wants the latents.": other(
+                step_scaled=True
+            ),
+            "Yours use 5 whatever guidance_scale says.": other(scale=5.0),
         },
         tolerance=1e-3,
     )
@@ -486,13 +607,22 @@ def _(answer):
 @loop.case
 def _(answer):
     text_embeddings, latents = _task(3)
-    got = answer(UNet(), _schedulers()[0], text_embeddings, latents, 2.0, 3)
+    got = answer(UNet(), _schedulers()[0], text_embeddings, latents.clone(), 2.0, 3)
     expect_tensor(got, (3, 4, 4, 4), "for 3 pictures at once the result")
     expect(not got.requires_grad, "The result carries a gradient: call the UNet under torch.no_grad().")
+
+    def other(**mistake):
+        return lambda: _sample(UNet(), _schedulers()[0], text_embeddings, latents, 2.0, 3, **mistake)
+
     expect_close(
         got,
-        _sample(UNet(), _schedulers()[0], text_embeddings, latents, 2.0, 3),
+        other()(),
         "For 3 pictures at once the latents should agree with those of the library.",
+        {
+            "Yours double each picture, 1 1 2 2 3 3: torch.cat([latents] * 2) gives 1 2 3 1 2 3.": (
+                other(interleaved=True)
+            ),
+        },
     )
 
 
@@ -509,6 +639,43 @@ def _(*arguments):
 @loop.rejects("guidance is missing")
 def _(*arguments):
     return _sample(*arguments, guided=False)
+
+
+@loop.rejects("the unconditional prediction alone")
+def _(*arguments):
+    return _sample(*arguments, uncond_only=True)
+
+
+@loop.rejects("take .prev_sample")
+def _(*arguments):
+    return _sample(*arguments, guess=True)
+
+
+@loop.rejects("step on the scaled input")
+def _(*arguments):
+    return _sample(*arguments, step_scaled=True)
+
+
+@loop.rejects("double each picture")
+def _(*arguments):
+    return _sample(*arguments, interleaved=True)
+
+
+@loop.rejects("use 5 whatever guidance_scale says")
+def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    return _sample(unet, scheduler, text_embeddings, latents, 5.0, num_inference_steps)
+
+
+@loop.rejects("a * b instead of a *= b")
+def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    result = _sample(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps)
+    latents *= scheduler.init_noise_sigma
+    return result
+
+
+@loop.rejects("not written yet")
+def _(*arguments):
+    return _not_written(*arguments)
 
 
 @loop.rejects("step the scheduler twice")
@@ -528,12 +695,12 @@ def _(*arguments):
 
 @loop.rejects("scheduler.scale_model_input")
 def _(*arguments):
-    return _sample(*arguments, scale=False)
+    return _sample(*arguments, scale_input=False)
 
 
 @loop.rejects("Two things are missing")
 def _(*arguments):
-    return _sample(*arguments, scale=False, sigma=False)
+    return _sample(*arguments, scale_input=False, sigma=False)
 
 
 @loop.rejects("keep what step() returns")
@@ -557,9 +724,14 @@ def _(unet, scheduler, text_embeddings, latents, *rest):
 hats = Exercise("08-no-white-hats", "take something out of every picture without touching any prompt")
 
 
+_NEGATIONS = {"no", "not", "without", "never", "avoid", "except", "don't", "non", "but", "any"}
+_HATS = {"hat", "hats", "cap", "caps", "beanie", "crown", "crowns"}
+_HARMLESS = {"a", "an", "the", "white", "top", "party", "wearing", "in", "and"}
+
+
 @hats.case
 def _(answer):
-    prompts = ["a cat wearing a hat", "a robot"]
+    prompts = ["a robot", "a cat wearing a hat", "a dog in a white hat"]
     got = answer(list(prompts))
     expect(got is not None, "The result is None: does your function end with a return?")
     expect(
@@ -567,31 +739,38 @@ def _(answer):
         "The result is one text: return a list, with a text for each prompt.",
     )
     expect(
-        len(got) == 4,
-        f"For 2 prompts the loop encodes 4 texts, unconditional ones and prompts; yours are {len(got)}.",
+        len(got) == 6,
+        f"For 3 prompts the tokenizer gets 6 texts, unconditional ones and prompts; yours are {len(got)}.",
     )
     got = list(got)
     expect(
-        got[2:] == prompts or got[:2] != prompts,
+        got[3:] == prompts or got[:3] != prompts,
         "Your list has the prompts first: the loop takes the first half for unconditional.",
     )
     expect(
-        got[2:] == prompts,
-        f"The second half should be the prompts as they were, and is {got[2:]}: change only the first half.",
+        got[3:] == prompts,
+        f"The second half should be the prompts as they were, and is {got[3:]}: change only the first half.",
     )
     expect(
-        got[:2] != ["", ""],
+        any(text.strip() for text in got[:3]),
         "The first half is still empty, so nothing is left out: say there what you do not want.",
     )
-    for text in got[:2]:
+    for text in got[:3]:
+        words = set(text.lower().replace(",", " ").replace("-", " ").split())
+        expect(bool(words), "The first half is empty for one of the prompts: each needs its own text.")
         expect(
-            not any(word in text.lower().split() for word in ("no", "not", "without")),
+            not words & _NEGATIONS,
             f"The first half says {text!r}. It is what the picture is led away from, so a 'no' leads towards "
             "it: name the thing itself.",
         )
         expect(
-            "white" in text.lower() and "hat" in text.lower(),
-            f"The first half says {text!r}: name colour and thing, or more than white hats goes.",
+            "white" in words and bool(words & _HATS),
+            f"The first half says {text!r}: name colour and thing, so that white hats go and others stay.",
+        )
+        others = words - _HATS - _HARMLESS
+        expect(
+            not others,
+            f"The first half says {text!r}: it leads away from {', '.join(sorted(others))} as well.",
         )
 
 
@@ -615,12 +794,37 @@ def _(prompts):
     return ["no white hat"] * len(prompts) + prompts
 
 
-@hats.rejects("more than white hats goes")
+@hats.rejects("so that white hats go and others stay")
 def _(prompts):
     return ["hat"] * len(prompts) + prompts
 
 
-@hats.rejects("encodes 4 texts")
+@hats.rejects("leads away from cat as well")
+def _(prompts):
+    return ["a white cat wearing a hat"] * len(prompts) + prompts
+
+
+@hats.rejects("a 'no' leads towards it")
+def _(prompts):
+    return ["any hat except white"] * len(prompts) + prompts
+
+
+@hats.rejects("empty for one of the prompts")
+def _(prompts):
+    return ["a white hat" if "hat" in p else "" for p in prompts] + prompts
+
+
+@hats.rejects("change only the first half")
+def _(prompts):
+    return ["a white hat"] * len(prompts) + sorted(prompts)
+
+
+@hats.rejects("gets 6 texts")
+def _(prompts):
+    return ["a white hat"] * 2 + prompts
+
+
+@hats.rejects("gets 6 texts")
 def _(prompts):
     return ["a white hat", *prompts]
 
@@ -653,7 +857,7 @@ two_predictions = Quiz(
 
 init_noise = Quiz(
     "08-init-noise",
-    "Your loop draws well with DDIM and only grey mush with Euler. What is likely missing?",
+    "Your loop draws well with DDIM and badly with Euler. What is likely missing?",
     (
         Choice(
             "The scaling of noise and input",
