@@ -24,7 +24,11 @@ pipe = sdcourse.load_pipeline()
 
 prompt = "a photograph of an astronaut riding a horse"
 image = sdcourse.text_to_image(pipe, prompt, guidance_scale=5.0, seed=2)[0]
-sdcourse.show_image(image, title=f"{prompt} · scale 5 · seed 2", alt="a soft figure on a dark horse")
+sdcourse.show_image(
+    image,
+    title=f"{prompt} · scale 5 · seed 2",
+    alt="an astronaut with a dark visor on a brown horse, all a little blurred",
+)
 
 # %% [markdown]
 # The picture is 64 pixels wide and shown enlarged. A network that was trained on nothing but our own drawings
@@ -32,7 +36,7 @@ sdcourse.show_image(image, title=f"{prompt} · scale 5 · seed 2", alt="a soft f
 # that one). Training took about five hours on two CPU cores. How good the result is, you measure below.
 
 # %%
-prompt = "a watercolor illustration of a rose"
+prompt = "a photograph of a puppy"
 images = sdcourse.text_to_image(
     pipe, prompt, guidance_scale=5.0, seed=[1, 2, 3, 4, 5, 6], num_images_per_prompt=6
 )

@@ -1,7 +1,7 @@
 """Put trained parts into the package: `python tools/ship_weights.py runs/pocket-sd`.
 
 Writes sdcourse/weights/{pocket-sd,pocket-clip,judge} in half precision, measures them, and writes what was
-measured onto their cards. Takes about ten minutes on two cores.
+measured onto their cards. Takes about ten minutes on two idle cores.
 """
 
 import argparse
@@ -12,14 +12,12 @@ import torch
 from transformers import CLIPModel, CLIPTokenizer
 
 from sdcourse.metrics import evaluate, table
-from sdcourse.metrics.report import write_report
 from sdcourse.models import load_pipeline, write_checksums
 from sdcourse.models.judge import Judge, load_judge
 from sdcourse.training.recipes import assemble
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "sdcourse" / "weights"
-DOCS = ROOT / "docs"
 
 
 def ship(parts: Path):
@@ -77,7 +75,6 @@ if __name__ == "__main__":
     ship(arguments.parts)
     write_checksums(WEIGHTS)
     measured = evaluate(load_pipeline("pocket-sd"), load_judge(), guidance_scale=arguments.scale)
-    samples = measured.pop("pictures")
+    del measured["pictures"]
     write_cards(arguments.parts, measured)
-    write_report(DOCS / "pocket-sd-report.png", "pocket-sd", measured, samples)
     print(table.as_table(measured))

@@ -159,7 +159,7 @@ if encode_result.correct and decode_result.correct and loop_result.correct:
     from diffusers import EulerDiscreteScheduler
 
     text_embeddings = encode_prompts(
-        pipe.tokenizer, pipe.text_encoder, ["a watercolor illustration of a rose"], [""]
+        pipe.tokenizer, pipe.text_encoder, ["an oil painting of a collie in a top hat"], [""]
     )
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
@@ -167,7 +167,7 @@ if encode_result.correct and decode_result.correct and loop_result.correct:
     sdcourse.show_image(
         decode_latents(pipe.vae, latents),
         title="your loop · Euler · scale 5 · 25 steps · seed 3",
-        alt="a soft watercolor of a rose",
+        alt="a soft painting of a dog in a tall hat",
     )
 
 # %% [markdown]
