@@ -20,6 +20,7 @@ FUNCTIONS = {
     "setup": "sdcourse.runtime",
     "load_pipeline": "sdcourse.models.loading",
     "load_judge": "sdcourse.models.judge",
+    "load_clip": "sdcourse.models.clip",
     "text_to_image": "sdcourse.sampling",
     "show_image": "sdcourse.images",
     "show_images": "sdcourse.images",
@@ -28,7 +29,7 @@ FUNCTIONS = {
     "color_loss": "sdcourse.guidance",
     "classifier_free_guidance": "sdcourse.guidance",
 }
-ROOMS = ["data", "guidance", "images", "models", "runtime", "sampling"]
+ROOMS = ["data", "guidance", "images", "metrics", "models", "runtime", "sampling"]
 
 
 def run_python(code):

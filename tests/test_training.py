@@ -235,7 +235,7 @@ print("WEIGHT", model.weight.item(), "STEPS", sorted(set(s % 2 for s in seen)), 
 def test_two_processes_train_one_model_together(tmp_path):
     script = tmp_path / "together.py"
     script.write_text(TOGETHER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     done = subprocess.run([*command, script, tmp_path], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     [line] = [line for line in done.stdout.splitlines() if "WEIGHT" in line]  # the second process has left
