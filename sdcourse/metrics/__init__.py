@@ -1,15 +1,16 @@
 """Instruments that tell how good a model is."""
 
-from .accuracy import Accuracy, attribute_accuracy, measure_accuracy, wilson_interval
-from .clip_score import caption_choice, clip_score
-from .distance import diversity, frechet_distance
-from .drawing import draw_pictures
-from .evaluate import evaluate
-from .prompts import ANY, Prompt, evaluation_prompts, prompt_of
-from .reconstruction import Reconstruction, measure_reconstruction
+import lazy_loader
 
-__all__ = [
-    "ANY", "Accuracy", "Prompt", "Reconstruction", "attribute_accuracy", "caption_choice", "clip_score",
-    "diversity", "draw_pictures", "evaluate", "evaluation_prompts", "frechet_distance", "measure_accuracy",
-    "measure_reconstruction", "prompt_of", "wilson_interval",
-]  # fmt: skip
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "accuracy": ["Accuracy", "attribute_accuracy", "measure_accuracy", "wilson_interval"],
+        "clip_score": ["caption_choice", "clip_score"],
+        "distance": ["diversity", "frechet_distance"],
+        "drawing": ["draw_pictures"],
+        "evaluate": ["evaluate"],
+        "prompts": ["ANY", "Prompt", "evaluation_prompts", "prompt_of"],
+        "reconstruction": ["Reconstruction", "measure_reconstruction"],
+    },
+)

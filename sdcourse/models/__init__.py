@@ -3,28 +3,14 @@
 Importing this package is cheap: what needs torch is loaded on first use.
 """
 
-from importlib import import_module
+import lazy_loader
 
-_HOMES = {
-    "load_pipeline": "loading",
-    "MODELS": "registry",
-    "default_model": "registry",
-    "WeightsUnavailable": "hub",
-    "DamagedWeights": "integrity",
-    "verify_weights": "integrity",
-    "write_checksums": "integrity",
-}
-
-__all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "hub": ["WeightsUnavailable"],
+        "integrity": ["DamagedWeights", "verify_weights", "write_checksums"],
+        "loading": ["load_pipeline"],
+        "registry": ["MODELS", "default_model"],
+    },
+)

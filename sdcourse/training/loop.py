@@ -5,8 +5,8 @@ time, not a given number of steps, so that the same command fits a laptop and a 
 rate follows the share of the budget that is spent. Killed at any moment and started again with the
 same folder, it goes on from the last checkpoint.
 
-Started by `torchrun --nproc-per-node 2`, the processes train one model together: each draws its own batches,
-and their gradients are averaged. On a CPU, two processes of one thread get more done than one of two threads.
+Started by `torchrun --nproc-per-node 2`, the processes train one model together: each draws its share of a
+batch, and their gradients are averaged.
 """
 
 import csv
@@ -128,9 +128,14 @@ def train_for(
 # several processes --------------------------------------------------------------------------
 
 
+def count_processes() -> int:
+    """1, unless torchrun started several."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
 def join_processes() -> tuple[int, int]:
-    """The number of this process and how many there are; (0, 1) unless torchrun started several."""
-    processes = int(os.environ.get("WORLD_SIZE", 1))
+    """The number of this process and how many there are."""
+    processes = count_processes()
     if processes == 1:
         return 0, 1
     if not dist.is_initialized():

@@ -1,6 +1,5 @@
 """All recipes by name, and the way from their parts to a folder that any tool can load."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from sdcourse.models.components import make_scheduler
 
 from .clip import train_clip
 from .judge import train_judge
+from .loop import count_processes
 from .pixels import train_fashion, train_fashion_judge, train_fashion_unconditional, train_gallery_pixels
 from .tokenizer import train_tokenizer
 from .unet import train_unet
@@ -50,7 +50,7 @@ def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
     check_name("recipe", name, RECIPES)
     folder.mkdir(parents=True, exist_ok=True)
     if name == "pocket-sd":
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if count_processes() > 1:
             raise ValueError("torchrun is for one part at a time: all but the first process end with a part.")
         for part, share in SHARES.items():
             train(part, folder, budget * share, device, seed)

@@ -10,7 +10,7 @@ from sdcourse.models.components import make_vae
 from sdcourse.models.judge import Judge
 
 from .batches import gallery_batch, mask_batch
-from .loop import start_from, train_for
+from .loop import count_processes, start_from, train_for
 
 BATCH_SIZE = 16
 LEARNING_RATE = 1.5e-3
@@ -81,10 +81,11 @@ def train_vae(folder: Path, budget: float, device: str, seed: int = 0) -> Autoen
     torch.manual_seed(seed)
     judge = _load_eye(folder, device)
     vae = start_from(folder / "vae", AutoencoderKL, make_vae).to(device, memory_format=torch.channels_last)
+    n = BATCH_SIZE // count_processes()
 
     def compute_loss(step):
-        _, images = gallery_batch(step, BATCH_SIZE, seed=1_000_000 + seed, split="worn")
-        masks = mask_batch(step, BATCH_SIZE, seed=1_000_000 + seed, split="worn").to(device)
+        _, images = gallery_batch(step, n, seed=1_000_000 + seed, split="worn")
+        masks = mask_batch(step, n, seed=1_000_000 + seed, split="worn").to(device)
         return vae_loss(vae, images.to(device, memory_format=torch.channels_last), masks, judge)
 
     train_for(budget, vae, compute_loss, folder / "runs" / "vae", LEARNING_RATE)
@@ -103,10 +104,11 @@ def train_decoder(folder: Path, budget: float, device: str, seed: int = 0) -> Au
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(device, memory_format=torch.channels_last)
     vae.encoder.requires_grad_(False)
     vae.quant_conv.requires_grad_(False)
+    n = BATCH_SIZE // count_processes()
 
     def compute_loss(step):
-        _, images = gallery_batch(step, BATCH_SIZE, seed=8_000_000 + seed, split="worn")
-        masks = mask_batch(step, BATCH_SIZE, seed=8_000_000 + seed, split="worn").to(device)
+        _, images = gallery_batch(step, n, seed=8_000_000 + seed, split="worn")
+        masks = mask_batch(step, n, seed=8_000_000 + seed, split="worn").to(device)
         images = images.to(device, memory_format=torch.channels_last)
         with torch.autocast(device, torch.bfloat16):
             with torch.no_grad():
