@@ -20,7 +20,7 @@ help:
 	@echo 'make env        create .venv and install the course into it'
 	@echo 'make lab        make env, then open JupyterLab in notebooks/'
 	@echo 'make test       make env with the test tools, then run every check'
-	@echo 'make notebooks  build notebooks/ from lessons/'
+	@echo 'make notebooks  build notebooks/, exercises/ and solutions/ from lessons/'
 	@echo 'make benchmarks time things side by side, for benchmarks/README.md'
 	@echo 'make clean      remove .venv and what tests and builds leave behind'
 	@echo 'Another Python: make lab PYTHON=python3.12'

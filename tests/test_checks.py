@@ -233,3 +233,16 @@ def test_a_choice_that_is_not_there_is_refused(question):
         question.answer(3)
     with pytest.raises(ValueError, match="quiz"):
         quiz("08-guidance")
+
+
+@pytest.mark.parametrize("t", [999, 300, 1, 0])
+def test_the_step_that_answers_are_compared_with_is_that_of_diffusers(t):
+    from diffusers import DDPMScheduler
+
+    from sdcourse.checks import sheet_01
+
+    scheduler = DDPMScheduler(beta_start=0.0001, beta_end=0.02, clip_sample=False)
+    images, noise_pred = torch.randn(2, 2, 1, 4, 4)
+    z = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    expected = scheduler.step(noise_pred, t, images, torch.Generator().manual_seed(1)).prev_sample
+    assert torch.allclose(sheet_01._ddpm(noise_pred, t, images, z, sheet_01.BETAS), expected, atol=1e-4)
