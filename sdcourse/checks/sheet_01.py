@@ -1,30 +1,25 @@
 """Checks of the exercises on diffusion basics."""
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
-from diffusers.models.unets.unet_2d import UNet2DOutput
+from diffusers import DDIMScheduler
 
 from .engine import Exercise, close, expect, expect_close, expect_tensor
 from .quiz import Choice, Quiz
-
-ALPHAS_CUMPROD = torch.cumprod(1 - torch.linspace(0.0001, 0.02, 1000), 0)
-
-
-def _shaped(timesteps):
-    """ᾱ of each picture, (n, 1, 1, 1)."""
-    return ALPHAS_CUMPROD[timesteps].view(-1, 1, 1, 1)
-
+from .training import (
+    ALPHAS_CUMPROD,
+    BETAS,
+    Watched,
+    expect_loss,
+    expect_noise,
+    expect_timesteps,
+    find_noise,
+    make_scheduler,
+    shaped,
+)
 
 # 1 · a schedule -----------------------------------------------------------------------------
 
 schedule = Exercise("01-schedule", "make a schedule of noise, and read from it how much signal is left")
-
-
-def _schedule(n, start, end, *, product=True, alphas=True, root=False, log=False):
-    betas = torch.logspace(0, 1, n) if log else torch.linspace(start, end, n)
-    values = (1 - betas) if alphas else betas
-    values = torch.cumprod(values, 0) if product else values
-    return values.sqrt() if root else values
 
 
 @schedule.case
@@ -57,7 +52,7 @@ def _(answer):
 def _(answer):
     expect_close(
         answer(10, 0.1, 0.5),
-        _schedule(10, 0.1, 0.5),
+        torch.cumprod(1 - torch.linspace(0.1, 0.5, 10), 0),
         "With 1000 steps yours is right; with 10 steps from 0.1 to 0.5 it is not: use all three arguments.",
     )
 
@@ -108,7 +103,7 @@ def _(answer):
     timesteps = torch.tensor([300])
     got = answer(images.clone(), noise, timesteps, ALPHAS_CUMPROD)
     expect_tensor(got, (1, 1, 4, 4))
-    alpha = _shaped(timesteps)
+    alpha = shaped(timesteps)
     expect_close(
         got,
         alpha.sqrt() * images + (1 - alpha).sqrt() * noise,
@@ -125,7 +120,7 @@ def _(answer):
                 images + (1 - alpha).sqrt() * noise
             ),
             "Yours are one timestep early: ᾱ of t is alphas_cumprod[t].": (
-                _shaped(timesteps - 1).sqrt() * images + (1 - _shaped(timesteps - 1)).sqrt() * noise
+                shaped(timesteps - 1).sqrt() * images + (1 - shaped(timesteps - 1)).sqrt() * noise
             ),
         },
     )
@@ -137,7 +132,7 @@ def _(answer):
     timesteps = torch.tensor([0, 300, 600, 999])
     got = answer(images.clone(), noise, timesteps, ALPHAS_CUMPROD)
     expect_tensor(got, (4, 3, 4, 4), "for four pictures the result")
-    alpha = _shaped(timesteps)
+    alpha = shaped(timesteps)
     columns = ALPHAS_CUMPROD[timesteps]
     expect_close(
         got,
@@ -217,75 +212,6 @@ def _(clean_images, noise, timesteps, alphas_cumprod):
 # 3 · the loss -------------------------------------------------------------------------------
 
 training = Exercise("01-loss", "compute the loss that all diffusion models of this course are trained with")
-
-
-class Watched(torch.nn.Module):
-    """A network that remembers what it was given, and predicts half of the noisy pictures."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.tensor(0.5))
-        self.seen = []
-
-    def forward(self, sample, timestep, class_labels=None, return_dict=True):
-        if not isinstance(timestep, torch.Tensor):
-            timestep = torch.tensor(timestep)
-        self.seen.append((sample.detach(), timestep.expand(len(sample)), class_labels))
-        prediction = self.weight * sample
-        return UNet2DOutput(sample=prediction) if return_dict else (prediction,)
-
-
-def make_scheduler():
-    return DDPMScheduler(num_train_timesteps=1000, beta_start=0.0001, beta_end=0.02)
-
-
-def expect_loss(loss, model):
-    """A scalar that trains the model, from a model that was called once."""
-    expect(
-        len(model.seen) == 1, f"The network should be called once, and was called {len(model.seen)} times."
-    )
-    expect_tensor(loss, ())
-    expect(
-        loss.requires_grad,
-        "The loss carries no gradient, so nothing can be learned from it: leave out torch.no_grad().",
-    )
-
-
-def find_noise(clean_images, model):
-    """What was added, from what the network saw, and the timesteps."""
-    noisy_images, timesteps, _ = model.seen[0]
-    alpha = _shaped(timesteps)
-    return (noisy_images - alpha.sqrt() * clean_images) / (1 - alpha).sqrt(), timesteps
-
-
-def expect_noise(noise):
-    """Gaussian, of mean 0 and deviation 1, another for each picture."""
-    expect(
-        bool((noise[0] - noise[1]).abs().max() > 1e-3),
-        "All pictures got the same noise: draw it in the shape of the batch, torch.randn_like(clean_images).",
-    )
-    expect(
-        not (noise.mean() > 0.4 and noise.std() < 0.5),
-        f"The noise has mean {noise.mean():.2f} and deviation {noise.std():.2f}, as of torch.rand. It should "
-        "be Gaussian: torch.randn.",
-    )
-    expect(
-        abs(noise.mean()) < 0.1 and abs(noise.std() - 1) < 0.1 and bool(noise.abs().max() > 2.5),
-        f"The noise has mean {noise.mean():.2f} and deviation {noise.std():.2f}: it should be Gaussian, of "
-        "mean 0 and deviation 1, and be added by noise_scheduler.add_noise.",
-    )
-
-
-def expect_timesteps(timesteps):
-    """Random, one for each picture, from the whole range."""
-    expect(
-        len(timesteps.unique()) > 1,
-        "All pictures got the same timestep: draw one for each, so that a batch has easy and hard ones.",
-    )
-    expect(
-        bool(timesteps.max() > 700) and bool(timesteps.min() < 300),
-        f"The timesteps go from {timesteps.min()} to {timesteps.max()}: draw from all 1000.",
-    )
 
 
 @training.case
@@ -423,7 +349,7 @@ clean = Exercise("01-clean-images", "see at any step what the network takes the 
 def _(answer):
     images, noise = torch.rand(3, 1, 4, 4) * 2 - 1, torch.randn(3, 1, 4, 4)
     timesteps = torch.tensor([100, 500, 800])
-    alpha = _shaped(timesteps)
+    alpha = shaped(timesteps)
     noisy_images = _noisy(images, noise, alpha)
     got = answer(noisy_images.clone(), noise, timesteps, ALPHAS_CUMPROD)
     expect_tensor(got, (3, 1, 4, 4))
@@ -493,7 +419,6 @@ def _(*arguments):
 # 5 · one step of DDPM -----------------------------------------------------------------------
 
 ddpm = Exercise("01-ddpm-step", "take one step of DDPM by hand, equal to the one of diffusers")
-BETAS = torch.linspace(0.0001, 0.02, 1000)
 
 
 def _ddpm(
