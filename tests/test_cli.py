@@ -709,7 +709,7 @@ def test_train_chooses_half_an_hour_one_folder_for_all_parts_and_the_best_device
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["unett"], "Unknown recipe 'unett'. Did you mean 'unet'? Allowed: tokenizer, judge, vae"),
+        (["unett"], "Unknown recipe 'unett'. Did you mean 'unet'? Allowed: tokenizer, judge, clip"),
         (["vae", "--budget", "soon"], "The budget 'soon' is not a time: write it as 90s, 10m or 2h."),
         (["vae", "--budget", "-5m"], "The budget '-5m' is not a time: write it as 90s, 10m or 2h."),
         (["vae", "--device", "gpu"], "Unknown device 'gpu'. Did you mean 'cpu'? Allowed: cpu"),

@@ -181,6 +181,28 @@ def test_cached_latents_are_used_again_only_with_the_encoder_that_made_them(tmp_
     assert len(other[1]) == 30 and not torch.equal(other[1][:20], moments)
 
 
+def test_what_other_networks_see_tells_pictures_apart_where_pixels_hardly_do(tmp_path):
+    from sdcourse.data.gallery import Scene, render
+    from sdcourse.models.registry import WEIGHTS_ROOT
+    from sdcourse.training.vae import Eye
+
+    (tmp_path / "judge").symlink_to(WEIGHTS_ROOT / "judge")
+    (tmp_path / "clip").symlink_to(WEIGHTS_ROOT / "pocket-clip")
+    eye = Eye(tmp_path, "cpu")
+    scenes = [
+        Scene("cat", "red", hat="crown", hat_color="blue"),
+        Scene("cat", "red", hat="cap", hat_color="blue"),
+    ]
+    crown, cap = (render([scene]).float() / 127.5 - 1 for scene in scenes)
+    brighter = crown + (cap - crown).abs().mean()  # every pixel a little: as far away in the mean
+    assert eye.difference(crown, crown) == 0
+    assert eye.difference(cap, crown) > 1.5 * eye.difference(brighter, crown)
+    output = cap.clone().requires_grad_()
+    eye.difference(output, crown).backward()
+    assert output.grad.abs().sum() > 0
+    assert all(p.grad is None for p in (*eye.judge.parameters(), *eye.clip.parameters()))
+
+
 def test_a_part_that_is_missing_is_named_with_the_command_that_makes_it(tmp_path):
     from sdcourse.training.recipes import train
 
@@ -209,10 +231,10 @@ def test_the_whole_recipe_from_nothing(tmp_path):
 
 
 TOGETHER = """
-import sys
+import sys, time
 from pathlib import Path
 import torch
-from sdcourse.training.loop import train_for
+from sdcourse.training.loop import first_alone, train_for
 
 folder = Path(sys.argv[1])
 torch.manual_seed(0)
@@ -226,6 +248,13 @@ def compute_loss(step):
     (folder / f"noise{step % 2}").write_text(str(noise))
     return (model(x) - 3 * x).square().mean(), {}
 
+with first_alone():  # the second process finds what the first one made
+    made = folder / "made"
+    found = made.exists()
+    if not found:
+        time.sleep(1)
+        made.write_text("")
+print("FOUND", found)
 progress = train_for(2, model, compute_loss, folder, 0.1)
 print("WEIGHT", model.weight.item(), "STEPS", sorted(set(s % 2 for s in seen)), seen[:3])
 """
@@ -238,6 +267,7 @@ def test_two_processes_train_one_model_together(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     done = subprocess.run([*command, script, tmp_path], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert sorted(x for x in done.stdout.splitlines() if "FOUND" in x) == ["FOUND False", "FOUND True"]
     [line] = [line for line in done.stdout.splitlines() if "WEIGHT" in line]  # the second process has left
     assert line.endswith("STEPS [0] [0, 2, 4]")
     assert float(line.split()[1]) == pytest.approx(3, abs=0.1)

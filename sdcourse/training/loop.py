@@ -14,6 +14,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +144,17 @@ def join_processes() -> tuple[int, int]:
     rank = dist.get_rank()
     torch.manual_seed(torch.initial_seed() + rank)  # the weights are made; from here on noise should differ
     return rank, processes
+
+
+@contextmanager
+def first_alone():
+    """The first process does what is inside, then the others do."""
+    rank, processes = join_processes()
+    if rank > 0:
+        dist.barrier()
+    yield
+    if rank == 0 and processes > 1:
+        dist.barrier()
 
 
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:

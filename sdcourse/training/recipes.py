@@ -21,9 +21,9 @@ from .vae import train_decoder, train_vae
 NEEDS = {
     "tokenizer": (),
     "judge": (),
-    "vae": ("judge",),
-    "decoder": ("vae", "judge"),
     "clip": ("tokenizer",),
+    "vae": ("judge", "clip"),
+    "decoder": ("vae", "judge", "clip"),
     "unet": ("vae", "tokenizer", "text_encoder"),
     "fashion": (),
     "fashion-unconditional": (),
@@ -31,7 +31,7 @@ NEEDS = {
     "gallery-pixels": (),
 }
 # Of pocket-sd, in order, and the share of its budget that each part gets; the tokenizer takes seconds.
-SHARES = {"tokenizer": 0, "judge": 0.08, "vae": 0.34, "decoder": 0.08, "clip": 0.12, "unet": 0.38}
+SHARES = {"tokenizer": 0, "judge": 0.08, "clip": 0.12, "vae": 0.34, "decoder": 0.08, "unet": 0.38}
 RECIPES = (*NEEDS, "pocket-sd")
 
 

@@ -19,7 +19,7 @@ from sdcourse.models.components import make_scheduler, make_unet
 
 from .batches import cumulative_odds
 from .clip import tokenize
-from .loop import start_from, train_for
+from .loop import count_processes, first_alone, start_from, train_for
 
 BATCH_SIZE = 64
 LEARNING_RATE = 1.2e-3
@@ -112,16 +112,15 @@ def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2
     # The fused attention's backward pass takes a third of a step on a CPU; written out, a tenth.
     unet.set_attn_processor(AttnProcessor())
     scheduler = DDPMScheduler.from_config(make_scheduler().config)
-    n = int(min(300_000, max(2_000, budget * CACHE_SHARE / SECONDS_PER_PICTURE)))
-    scenes, moments, weights = cache_latents(
-        vae, n, folder / "runs" / "unet" / "latents.safetensors", 6_000_000 + seed
-    )
-
-    odds = cumulative_odds(scenes)
+    pictures = int(min(300_000, max(2_000, budget * CACHE_SHARE / SECONDS_PER_PICTURE)))
+    path = folder / "runs" / "unet" / "latents.safetensors"
+    with first_alone():  # the others find the file
+        scenes, moments, weights = cache_latents(vae, pictures, path, 6_000_000 + seed)
+    odds, n = cumulative_odds(scenes), BATCH_SIZE // count_processes()
 
     def compute_loss(step):
         rng = np.random.default_rng([seed, step])
-        chosen = np.searchsorted(odds, rng.random(BATCH_SIZE))
+        chosen = np.searchsorted(odds, rng.random(n))
         texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
         with torch.no_grad(), torch.autocast(device, torch.bfloat16):
             text_embeddings = text_encoder(tokenize(tokenizer, texts).to(device))[0]
