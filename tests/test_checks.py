@@ -1,13 +1,14 @@
 """The checks are checked: solutions pass, stubs are not attempted, wrong answers get their own message."""
 
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from sdcourse.checks import check, quiz
 from sdcourse.checks.engine import Exercise, NotYet, expect_close, expect_tensor
-from sdcourse.checks.exercises import all_items, sheets
+from sdcourse.checks.exercises import all_items, items_of, sheets
 from sdcourse.checks.quiz import VIEW, Choice, Quiz
 
 EXERCISES, QUIZZES = all_items(Exercise), all_items(Quiz)
@@ -104,6 +105,19 @@ def test_a_wrong_answer_gets_the_message_meant_for_it(name, number):
     assert result.state == "not yet", result
     assert wrong.words in result.message, result
     assert time.process_time() - start < 5  # one second on two idle cores, imports apart
+
+
+SHEETS = sorted((Path(__file__).parent.parent / "lessons").glob("**/exercises/*.py"))
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: path.stem)
+def test_the_solutions_of_a_sheet_are_correct(sheet):
+    results, names = [], {"torch": torch, "check": lambda *args: results.append(check(*args))}
+    for cell in sheet.read_text(encoding="utf-8").split("\n# %%"):
+        if 'check("' in cell:
+            exec(cell, names)
+    assert [r.exercise for r in results] == list(items_of(f"sheet_{sheet.stem[:2]}", Exercise))
+    assert [str(r) for r in results if not r.correct] == []
 
 
 @pytest.mark.parametrize("name", EXERCISES)
