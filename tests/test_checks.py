@@ -20,7 +20,7 @@ WRONG = [(name, i) for name, e in EXERCISES.items() for i in range(len(e.wrong_a
 
 @pytest.fixture
 def double():
-    exercise = Exercise("99-double", "double a number")
+    exercise = Exercise("99-double", "double", "double a number")
 
     @exercise.case
     def _(answer):
@@ -112,7 +112,13 @@ SHEETS = sorted((Path(__file__).parent.parent / "lessons").glob("**/exercises/*.
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: path.stem)
 def test_the_solutions_of_a_sheet_are_correct(sheet):
-    results, names = [], {"torch": torch, "check": lambda *args: results.append(check(*args))}
+    results, names = [], {"torch": torch}
+
+    def checked(name, answer):
+        assert answer.__name__ == EXERCISES[name].function
+        results.append(check(name, answer))
+
+    names["check"] = checked
     for cell in sheet.read_text(encoding="utf-8").split("\n# %%"):
         if 'check("' in cell:
             exec(cell, names)

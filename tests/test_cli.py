@@ -776,3 +776,39 @@ def test_evaluate_prints_tables_and_writes_figures_and_a_page(monkeypatch, tmp_p
 def test_evaluate_refuses_bad_arguments(arguments, expected, empty_folder):
     assert expected in refused("evaluate", *arguments)
     assert not list(empty_folder.iterdir())
+
+
+# grade
+
+
+def test_grade_writes_a_table_and_a_page(tmp_path, monkeypatch):
+    from sdcourse.grading import grade as room
+
+    def graded(folder, seconds, memory, jobs):
+        assert (seconds, memory, jobs) == (30, 4, 2)
+        for submission in room.find_submissions(folder):
+            yield (
+                submission,
+                [room.Grade(submission.learner, "08-loop", "correct", 3, 3, "You can now <loop>.")],
+            )
+
+    monkeypatch.setattr(room, "grade", graded)
+    for learner in ("ada", "grace"):
+        (tmp_path / "in" / learner).mkdir(parents=True)
+        (tmp_path / "in" / learner / "08_sampling_loop.ipynb").write_text("{}")
+    options = ["--out", tmp_path / "out", "--seconds", "30", "--memory", "4", "--jobs", "2"]
+    result = sdcourse_command("grade", tmp_path / "in", *options)
+    assert f"Written: {tmp_path / 'out' / 'grades.csv'} and" in result.stdout
+    assert (tmp_path / "out" / "grades.csv").read_text().splitlines()[1:] == [
+        "ada,08-loop,correct,3,3,You can now <loop>.",
+        "grace,08-loop,correct,3,3,You can now <loop>.",
+    ]
+    assert "You can now &lt;loop&gt;." in (tmp_path / "out" / "grades.html").read_text()
+
+
+def test_grade_refuses_bad_arguments(tmp_path):
+    assert "holds no notebooks: put them into it as" in refused("grade", tmp_path)
+    assert "--jobs is 0: it must be more than 0." in refused("grade", tmp_path, "--jobs", "0")
+    assert "is not a folder: give the one that holds a folder for each learner." in refused(
+        "grade", tmp_path / "x"
+    )

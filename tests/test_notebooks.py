@@ -491,7 +491,7 @@ SHEET = '''
 # %%
 from sdcourse.checks.engine import Exercise
 
-double = Exercise("99-double", "double")
+double = Exercise("99-double", "double", "double")
 
 
 @double.case

@@ -67,10 +67,12 @@ class Exercise:
 
     Args:
         name: as in "08-guidance", the sheet's number first.
+        function: what the answer is called in the sheet; grading looks for this name.
         now_you_can: what a learner can do who solved it, one sentence.
     """
 
     name: str
+    function: str
     now_you_can: str
     cases: list[Callable[[Any], None]] = field(default_factory=list)
     wrong_answers: list[WrongAnswer] = field(default_factory=list)

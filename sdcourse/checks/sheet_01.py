@@ -19,7 +19,9 @@ from .training import (
 
 # 1 · a schedule -----------------------------------------------------------------------------
 
-schedule = Exercise("01-schedule", "make a schedule of noise, and read from it how much signal is left")
+schedule = Exercise(
+    "01-schedule", "make_alphas_cumprod", "make a schedule of noise, and read from it how much signal is left"
+)
 
 
 @schedule.case
@@ -94,7 +96,7 @@ def _(num_train_timesteps, beta_start, beta_end):
 
 # 2 · the forward process --------------------------------------------------------------------
 
-forward = Exercise("01-add-noise", "put any amount of noise on a picture in one jump")
+forward = Exercise("01-add-noise", "add_noise", "put any amount of noise on a picture in one jump")
 
 
 @forward.case
@@ -211,7 +213,9 @@ def _(clean_images, noise, timesteps, alphas_cumprod):
 
 # 3 · the loss -------------------------------------------------------------------------------
 
-training = Exercise("01-loss", "compute the loss that all diffusion models of this course are trained with")
+training = Exercise(
+    "01-loss", "diffusion_loss", "compute the loss that all diffusion models of this course are trained with"
+)
 
 
 @training.case
@@ -342,7 +346,11 @@ def _(*arguments):
 
 # 4 · the guess of the finished picture ------------------------------------------------------
 
-clean = Exercise("01-clean-images", "see at any step what the network takes the finished picture to be")
+clean = Exercise(
+    "01-clean-images",
+    "predict_clean_images",
+    "see at any step what the network takes the finished picture to be",
+)
 
 
 @clean.case
@@ -418,7 +426,7 @@ def _(*arguments):
 
 # 5 · one step of DDPM -----------------------------------------------------------------------
 
-ddpm = Exercise("01-ddpm-step", "take one step of DDPM by hand, equal to the one of diffusers")
+ddpm = Exercise("01-ddpm-step", "ddpm_step", "take one step of DDPM by hand, equal to the one of diffusers")
 
 
 def _ddpm(
@@ -520,7 +528,9 @@ def _(*arguments):
 
 # 6 · one step of DDIM -----------------------------------------------------------------------
 
-ddim = Exercise("01-ddim-step", "jump over many timesteps at once with DDIM, without any randomness")
+ddim = Exercise(
+    "01-ddim-step", "ddim_step", "jump over many timesteps at once with DDIM, without any randomness"
+)
 
 
 def _ddim(noise_pred, t, t_prev, images, alphas_cumprod, *, root=True, swap=False, direction=True, start=1.0):

@@ -13,7 +13,7 @@ from .training import Watched, expect_loss, expect_noise, expect_timesteps, find
 
 # 1 · the loss, with classes -----------------------------------------------------------------
 
-training = Exercise("02-loss", "train a diffusion model that knows classes")
+training = Exercise("02-loss", "diffusion_loss", "train a diffusion model that knows classes")
 
 
 @training.case
@@ -114,7 +114,9 @@ def _(*arguments):
 
 # 2 · the timestep as waves ------------------------------------------------------------------
 
-waves = Exercise("02-time-embedding", "turn a timestep into numbers that a network can read")
+waves = Exercise(
+    "02-time-embedding", "timestep_embedding", "turn a timestep into numbers that a network can read"
+)
 
 
 def _waves(timesteps, dim, *, start=0, base=10000.0, sines_first=False, mixed=False, frequency=True):
@@ -197,7 +199,7 @@ def _(timesteps, dim):
 
 # 3 · time and class together ----------------------------------------------------------------
 
-together = Exercise("02-condition", "say where time and class enter a network")
+together = Exercise("02-condition", "condition", "say where time and class enter a network")
 
 
 @together.case
@@ -302,7 +304,7 @@ def _sample(
     return images.clamp(-1, 1) if clamp else images
 
 
-sampling = Exercise("02-sample", "draw the class that is asked for")
+sampling = Exercise("02-sample", "sample", "draw the class that is asked for")
 
 
 @sampling.case
@@ -386,7 +388,9 @@ def _(unet, scheduler, images, labels, num_inference_steps):
 
 # 5 · a frozen timestep ----------------------------------------------------------------------
 
-frozen = Exercise("02-frozen-time", "show by an experiment what the timestep is for")
+frozen = Exercise(
+    "02-frozen-time", "sample_with_frozen_time", "show by an experiment what the timestep is for"
+)
 
 
 @frozen.case
@@ -439,7 +443,9 @@ def _(unet, scheduler, images, labels, num_inference_steps, frozen_t):
 
 # 6 · who is taken for whom ------------------------------------------------------------------
 
-confusion = Exercise("02-confusion", "tell which classes a model mixes up, and which way round")
+confusion = Exercise(
+    "02-confusion", "confusion_matrix", "tell which classes a model mixes up, and which way round"
+)
 
 
 def _confusion(asked, read, classes):

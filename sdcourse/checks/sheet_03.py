@@ -10,7 +10,7 @@ from .training import ALPHAS_CUMPROD
 
 # 1 · a loss for a colour --------------------------------------------------------------------
 
-color = Exercise("03-color-loss", "put a wish about colours into a number with a gradient")
+color = Exercise("03-color-loss", "color_loss", "put a wish about colours into a number with a gradient")
 
 
 def _color_loss(images, target_color, *, mapped=True, axis=1, error=torch.abs, reduce=torch.mean):
@@ -141,7 +141,9 @@ def _(images, target_color):
 
 # 2 · downhill -------------------------------------------------------------------------------
 
-downhill = Exercise("03-downhill", "pull noisy pictures towards what a loss of the finished picture asks for")
+downhill = Exercise(
+    "03-downhill", "move_downhill", "pull noisy pictures towards what a loss of the finished picture asks for"
+)
 
 
 def _darkness(images):
@@ -307,7 +309,9 @@ def _sample(
     return images
 
 
-loop = Exercise("03-loss-loop", "make an unconditional model draw in any colour, without training it")
+loop = Exercise(
+    "03-loss-loop", "sample_with_loss", "make an unconditional model draw in any colour, without training it"
+)
 
 
 @loop.case
@@ -396,7 +400,9 @@ def _(unet, scheduler, images, loss, guidance_strength, num_inference_steps):
 
 # 4 · label dropout --------------------------------------------------------------------------
 
-dropout = Exercise("03-label-dropout", "prepare a model for classifier-free guidance with one line")
+dropout = Exercise(
+    "03-label-dropout", "drop_labels", "prepare a model for classifier-free guidance with one line"
+)
 
 
 @dropout.case
@@ -488,7 +494,11 @@ def _(labels, probability, null_label):
 
 # 5 · both predictions in one call -----------------------------------------------------------
 
-both = Exercise("03-guided-prediction", "guide a model by its own class, for twice the price of a step")
+both = Exercise(
+    "03-guided-prediction",
+    "guided_prediction",
+    "guide a model by its own class, for twice the price of a step",
+)
 
 
 class Table(torch.nn.Module):

@@ -12,7 +12,7 @@ from .quiz import Choice, Quiz
 
 # 1 · drawing from a distribution ------------------------------------------------------------
 
-draw = Exercise("04-reparameterise", "draw from a distribution so that a gradient can pass through")
+draw = Exercise("04-reparameterise", "draw", "draw from a distribution so that a gradient can pass through")
 
 
 @draw.case
@@ -94,7 +94,7 @@ def _(mean, logvar, noise):
 
 # 2 · how far from a standard normal distribution --------------------------------------------
 
-divergence = Exercise("04-kl", "say what the second part of a VAE's loss asks for")
+divergence = Exercise("04-kl", "kl_divergence", "say what the second part of a VAE's loss asks for")
 
 
 @divergence.case
@@ -173,7 +173,7 @@ def _(mean, logvar):
 
 # 3 · the scaling factor ---------------------------------------------------------------------
 
-scaling = Exercise("04-scaling-factor", "say where a number such as 0.18215 comes from")
+scaling = Exercise("04-scaling-factor", "scaling_factor", "say where a number such as 0.18215 comes from")
 
 
 @scaling.case
@@ -273,7 +273,9 @@ def _encode(vae, images, generator, *, ranged=True, scaled=True, mode=False, div
     return latents / factor if divided else latents * factor
 
 
-encode = Exercise("04-encode", "turn pictures into the latents that a diffusion model is trained on")
+encode = Exercise(
+    "04-encode", "encode_images", "turn pictures into the latents that a diffusion model is trained on"
+)
 
 
 @encode.case
@@ -351,7 +353,11 @@ def _(vae, images, generator):
 
 # 5 · what attention costs -------------------------------------------------------------------
 
-price = Exercise("04-attention-cost", "say by how much latents make attention cheaper, before you measure it")
+price = Exercise(
+    "04-attention-cost",
+    "attention_multiplications",
+    "say by how much latents make attention cheaper, before you measure it",
+)
 
 
 @price.case
@@ -417,7 +423,9 @@ def _(side, width):
 
 # 6 · between two latents --------------------------------------------------------------------
 
-between = Exercise("04-slerp", "go from one picture to another through latents that still look like noise")
+between = Exercise(
+    "04-slerp", "slerp", "go from one picture to another through latents that still look like noise"
+)
 
 
 def _slerp(first, second, fraction, *, linear=False):

@@ -13,7 +13,7 @@ from .quiz import Choice, Quiz
 
 WORDS = {("c", "a", "t</w>"): 5, ("c", "a", "r</w>"): 2, ("h", "a", "t</w>"): 4, ("a", "t</w>"): 1}
 
-pairs = Exercise("05-best-pair", "find the pair that byte-pair encoding merges next")
+pairs = Exercise("05-best-pair", "best_pair", "find the pair that byte-pair encoding merges next")
 
 
 def _pairs(words, *, weighted=True, once=False, apart=False):
@@ -100,7 +100,7 @@ def _(words):
     return max(_pairs(words).items(), key=lambda item: item[1])[0]
 
 
-merge = Exercise("05-merge", "build the vocabulary of a tokenizer, merge by merge")
+merge = Exercise("05-merge", "merge_pair", "build the vocabulary of a tokenizer, merge by merge")
 
 
 def _merge(word, pair, *, everywhere=True, drop=False):
@@ -182,7 +182,7 @@ def _(word, pair):
 
 START, END = 900, 901
 
-layout = Exercise("05-layout", "say what becomes of a text that is too short or too long")
+layout = Exercise("05-layout", "layout", "say what becomes of a text that is too short or too long")
 
 
 def _layout(ids, length, *, cut="end", pad=END, start=True, end=True):
@@ -263,7 +263,9 @@ def _(ids, length, start, end):
 
 # 4 · only looking back ----------------------------------------------------------------------
 
-causal = Exercise("05-causal-mask", "explain why the first words of a prompt do not know the last ones")
+causal = Exercise(
+    "05-causal-mask", "causal_mask", "explain why the first words of a prompt do not know the last ones"
+)
 
 
 @causal.case
@@ -329,7 +331,7 @@ def _(n):
 
 # 5 · the contrastive loss -------------------------------------------------------------------
 
-contrast = Exercise("05-contrastive-loss", "train pictures and texts into one space")
+contrast = Exercise("05-contrastive-loss", "contrastive_loss", "train pictures and texts into one space")
 
 
 def _contrast(
@@ -434,7 +436,9 @@ def _(*arguments):
 
 # 6 · a classifier from nothing but words ----------------------------------------------------
 
-zero_shot = Exercise("05-zero-shot", "sort pictures into classes that nobody trained a classifier for")
+zero_shot = Exercise(
+    "05-zero-shot", "zero_shot", "sort pictures into classes that nobody trained a classifier for"
+)
 
 
 @zero_shot.case

@@ -7,7 +7,7 @@ from .quiz import Choice, Quiz
 
 # 1 · attention ------------------------------------------------------------------------------
 
-attention = Exercise("06-attention", "write the attention of every transformer in three lines")
+attention = Exercise("06-attention", "attention", "write the attention of every transformer in three lines")
 
 
 def _attention(query, key, value, *, root=True, scaled=True, axis=-1, softmax=True, swapped=False):
@@ -87,7 +87,11 @@ def _(query, key, value):
 
 # 2 · cross-attention with heads -------------------------------------------------------------
 
-cross = Exercise("06-cross-attention", "let every place of a picture look at the words, as the UNet does")
+cross = Exercise(
+    "06-cross-attention",
+    "cross_attention",
+    "let every place of a picture look at the words, as the UNet does",
+)
 
 
 def _block(width=8, text_width=6, heads=2):
@@ -198,7 +202,7 @@ def _(attn, hidden_states, text):
 
 # 3 · which word looks where -----------------------------------------------------------------
 
-maps = Exercise("06-attention-maps", "draw which word a part of a picture listens to")
+maps = Exercise("06-attention-maps", "attention_maps", "draw which word a part of a picture listens to")
 
 
 @maps.case
@@ -266,7 +270,9 @@ def _(probabilities):
 
 # 4 · the loss, with words -------------------------------------------------------------------
 
-training = Exercise("06-caption-dropout", "train one model that draws with a prompt and without")
+training = Exercise(
+    "06-caption-dropout", "drop_captions", "train one model that draws with a prompt and without"
+)
 
 
 @training.case

@@ -95,7 +95,11 @@ class VAE(torch.nn.Module):
 
 # 1 · guidance -------------------------------------------------------------------------------
 
-guidance = Exercise("08-guidance", "steer any diffusion model that was trained with dropped captions")
+guidance = Exercise(
+    "08-guidance",
+    "classifier_free_guidance",
+    "steer any diffusion model that was trained with dropped captions",
+)
 
 
 @guidance.case
@@ -209,7 +213,9 @@ def _(noise_pred_uncond, noise_pred_text, guidance_scale):
 
 # 2 · encode prompts -------------------------------------------------------------------------
 
-encode = Exercise("08-encode", "prepare a batch of prompts and negative prompts for the UNet")
+encode = Exercise(
+    "08-encode", "encode_prompts", "prepare a batch of prompts and negative prompts for the UNet"
+)
 
 
 def _encode(tokenizer, text_encoder, texts):
@@ -357,7 +363,7 @@ def _(tokenizer, text_encoder, prompts, negative_prompts):
 
 # 3 · latents to pictures --------------------------------------------------------------------
 
-decode = Exercise("08-decode", "turn the latents of any Stable Diffusion into pictures")
+decode = Exercise("08-decode", "decode_latents", "turn the latents of any Stable Diffusion into pictures")
 
 
 @decode.case
@@ -484,7 +490,9 @@ def _(vae, latents):
 
 # 4 · the loop -------------------------------------------------------------------------------
 
-loop = Exercise("08-loop", "write the loop of Stable Diffusion from a blank cell, for every scheduler")
+loop = Exercise(
+    "08-loop", "sample", "write the loop of Stable Diffusion from a blank cell, for every scheduler"
+)
 
 
 def _not_written(*_):
@@ -721,7 +729,11 @@ def _(unet, scheduler, text_embeddings, latents, *rest):
 
 # 5 · no white hats --------------------------------------------------------------------------
 
-hats = Exercise("08-no-white-hats", "take something out of every picture without touching any prompt")
+hats = Exercise(
+    "08-no-white-hats",
+    "texts_without_white_hats",
+    "take something out of every picture without touching any prompt",
+)
 
 
 _NEGATIONS = {"no", "not", "without", "never", "avoid", "except", "don't", "non", "but", "any"}

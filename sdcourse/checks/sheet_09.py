@@ -7,7 +7,9 @@ from .quiz import Choice, Quiz
 
 # 1 · three directions -----------------------------------------------------------------------
 
-cosine = Exercise("09-directions", "measure whether a negative prompt pulls against the prompt")
+cosine = Exercise(
+    "09-directions", "direction_cosine", "measure whether a negative prompt pulls against the prompt"
+)
 
 
 @cosine.case
@@ -88,7 +90,11 @@ def _(uncond, text, negative):
 
 # 2 · a scale for each step ------------------------------------------------------------------
 
-decay = Exercise("09-scale-schedule", "guide hard where the layout is decided and softly where details are")
+decay = Exercise(
+    "09-scale-schedule",
+    "scale_of_step",
+    "guide hard where the layout is decided and softly where details are",
+)
 
 
 @decay.case
@@ -157,7 +163,7 @@ def _(i, n, scale):
 
 # 3 · against over-saturation ----------------------------------------------------------------
 
-rescale = Exercise("09-rescale", "keep colours from burning out at a high guidance scale")
+rescale = Exercise("09-rescale", "rescale", "keep colours from burning out at a high guidance scale")
 
 
 def _rescale(guided, text, mix, *, swapped=False, std=True, whole=False, fixed=None):
@@ -235,7 +241,7 @@ def _(guided, text, mix):
 
 # 4 · one word louder ------------------------------------------------------------------------
 
-weighting = Exercise("09-prompt-weighting", "make one word of a prompt count more, or less")
+weighting = Exercise("09-prompt-weighting", "weigh_words", "make one word of a prompt count more, or less")
 
 
 @weighting.case

@@ -11,7 +11,7 @@ from .training import ALPHAS_CUMPROD
 
 # 1 · noise in other units -------------------------------------------------------------------
 
-sigmas = Exercise("10-sigmas", "translate noise levels between schedulers")
+sigmas = Exercise("10-sigmas", "make_sigmas", "translate noise levels between schedulers")
 
 
 @sigmas.case
@@ -58,7 +58,9 @@ def _(alphas_cumprod):
 # 2 · Euler by hand --------------------------------------------------------------------------
 
 euler = Exercise(
-    "10-euler-step", "take one step of the Euler scheduler by hand, equal to the one of diffusers"
+    "10-euler-step",
+    "euler_step",
+    "take one step of the Euler scheduler by hand, equal to the one of diffusers",
 )
 
 
@@ -148,7 +150,7 @@ def _(noise_pred, sigma, sigma_next, images):
 
 # 3 · which timesteps to visit ---------------------------------------------------------------
 
-spacing = Exercise("10-timesteps", "choose the timesteps that a loop of few steps visits")
+spacing = Exercise("10-timesteps", "make_timesteps", "choose the timesteps that a loop of few steps visits")
 
 
 @spacing.case
@@ -221,7 +223,7 @@ def _(n):
 
 # 4 · better places for few steps ------------------------------------------------------------
 
-karras = Exercise("10-karras", "put few steps where they matter most")
+karras = Exercise("10-karras", "karras_sigmas", "put few steps where they matter most")
 
 
 def _karras(n, low, high, *, rho=7.0, up=False, linear=False, root=True):
@@ -298,7 +300,7 @@ def _(*arguments):
 
 # 5 · a budget -------------------------------------------------------------------------------
 
-budget = Exercise("10-budget", "plan how many steps a batch of pictures may take")
+budget = Exercise("10-budget", "steps_within", "plan how many steps a batch of pictures may take")
 
 
 @budget.case

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from sdcourse.cli.doctor import doctor
 from sdcourse.cli.evaluate import evaluate
+from sdcourse.cli.grade import grade
 from sdcourse.cli.lab import lab
 from sdcourse.cli.models import models
 from sdcourse.cli.train import train
@@ -71,6 +72,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(models)
 app.command()(train)
 app.command()(evaluate)
+app.command()(grade)
 
 
 def main() -> None:

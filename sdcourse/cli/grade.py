@@ -1,0 +1,51 @@
+"""`sdcourse grade`: check the sheets of a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdcourse.cli.arguments import check_writable
+from sdcourse.runtime import quiet_libraries
+
+
+def grade(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="With LEARNER/08_sampling_loop.ipynb for each learner, or LEARNER_08.ipynb."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for grades.csv and grades.html.")] = Path("grades"),
+    seconds: Annotated[float, typer.Option(help="Time for one notebook.")] = 600,
+    memory: Annotated[float, typer.Option(help="Memory for one notebook, in GB (Linux).")] = 8,
+    jobs: Annotated[int, typer.Option(help="Notebooks at once.")] = 1,
+) -> None:
+    """Run submitted notebooks and check what learners wrote.
+
+    Each runs in processes of its own, without a network. One that crashes or hangs costs only its own lines.
+    """
+    for name, value in (("--seconds", seconds), ("--memory", memory), ("--jobs", jobs)):
+        if not value > 0:
+            raise ValueError(f"{name} is {value:g}: it must be more than 0.")
+    out = out.expanduser()
+    check_writable(out, "--out")
+    quiet_libraries()
+    from tqdm import tqdm
+
+    from sdcourse.grading.grade import find_submissions
+    from sdcourse.grading.grade import grade as grade_all
+    from sdcourse.grading.report import write_csv, write_html
+
+    folder = folder.expanduser()
+    total, grades = len(find_submissions(folder)), []
+    with tqdm(total=total, unit="notebook") as bar:
+        for submission, found in grade_all(folder, seconds, memory, jobs):
+            grades += found
+            correct = sum(g.state == "correct" for g in found)
+            bar.write(f"{submission.learner:20} {submission.sheet}: {correct} of {len(found)} correct")
+            bar.update()
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "grades.csv", grades)
+    write_html(out / "grades.html", grades)
+    typer.echo(f"Written: {out / 'grades.csv'} and {out / 'grades.html'}")
