@@ -60,8 +60,8 @@ print(tokenizer.convert_ids_to_tokens(tokens.input_ids[0, :13]))
 # The text encoder gives one vector for each of the 77 places. The networks here answer with objects that hold one or
 # more tensors: `[0]` takes the first, and names such as `.sample` take one by name.
 #
-# Guidance needs a second text: the *unconditional* one, which is empty. We encode both, the empty one first.
-# That order is a convention of `diffusers`, and everything below relies on it.
+# The loop will need a second text, the *unconditional* one, which is empty; step 4 shows what for. We encode both,
+# the empty one first. That order is a convention of `diffusers`, and everything below relies on it.
 
 # %%
 import torch
@@ -122,9 +122,10 @@ print(scheduler.timesteps.tolist())
 print("the noise is scaled by", float(scheduler.init_noise_sigma))
 
 # %% [markdown]
-# `init_noise_sigma` is 1 for DDIM. Other schedulers count noise in other units (Euler's first level here is
-# about 14.6), so a loop that works with both multiplies the noise by it, and calls `scale_model_input` before each
-# prediction. For DDIM both change nothing.
+# `init_noise_sigma` is 1 for DDIM. Other schedulers count noise in other units: Euler's latents are the clean ones plus
+# noise of a deviation that begins at about 14.6 here. So a loop that works with both multiplies the first noise by
+# `init_noise_sigma`, and calls `scale_model_input` before each prediction, which divides the latents down to the size
+# that the UNet was trained on. For DDIM both change nothing.
 #
 # ## Step 4: predict the noise, twice
 #
@@ -160,7 +161,14 @@ def classifier_free_guidance(noise_pred_uncond, noise_pred_text, guidance_scale)
 # %% [markdown]
 # ## Step 5: one step down
 #
-# `scheduler.step` removes a part of the predicted noise and returns latents of the next, lower noise level.
+# `scheduler.step` takes the predicted noise out, which gives a guess of the finished latents, and adds a little less
+# noise back (lesson 01):
+#
+# $$\hat x_0 = \frac{x_t - \sqrt{1-\bar\alpha_t}\,\hat\epsilon}{\sqrt{\bar\alpha_t}}, \qquad
+# x_{t-1} = \sqrt{\bar\alpha_{t-1}}\,\hat x_0 + \sqrt{1-\bar\alpha_{t-1}}\,\hat\epsilon$$
+#
+# What it returns has both: `.prev_sample`, the latents of the next, lower noise level, and `.pred_original_sample`, the
+# guess.
 
 # %%
 noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_text, guidance_scale=5.0)
@@ -229,6 +237,10 @@ from_diffusers = pipe(prompt, generator=generator, output_type="pt", **settings)
 
 from_hand = decode_latents(final_latents)
 print("largest difference to diffusers below 0.00001:", bool((from_hand - from_diffusers).abs().max() < 1e-5))
+steps_of_256 = (from_hand * 255).round() - torch.tensor(list(from_library.tobytes())).view(64, 64, 3).permute(
+    2, 0, 1
+)
+print("largest difference to the library's picture, of 255:", int(steps_of_256.abs().max()))
 sdcourse.show_images(
     [from_hand, from_library, from_diffusers],
     titles=["your loop", "sdcourse.text_to_image", "StableDiffusionPipeline"],
@@ -238,11 +250,10 @@ sdcourse.show_images(
 # %% [markdown]
 # ## What the loop sees
 #
-# Each step has noisy latents, and from the predicted noise it can also compute a guess of the finished picture.
-# The upper row shows the noisy latents decoded, the lower row the guess at the same step.
+# We kept the noisy latents of each step, and the scheduler's guess of the finished ones. The upper row shows the noisy latents decoded, the lower row the guess at the same step.
 
 # %%
-shown = [0, 3, 7, 12, 18, 24]
+shown = [round(share * (len(history) - 1)) for share in (0, 0.125, 0.3, 0.5, 0.75, 1)]
 noisy = [decode_latents(history[i]["latents"]) for i in shown]
 guesses = [decode_latents(history[i]["guess"]) for i in shown]
 sdcourse.show_images(
@@ -308,7 +319,7 @@ sdcourse.show_images(
 
 # %% [markdown]
 # 1. Scale 0 draws *something* from the world of the training pictures: the prompt was never heard.
-# 2. Without the scaling factor the decoder gets latents of the wrong size, and contrast and colours are wrong.
+# 2. Without the scaling factor the decoder gets latents at the wrong scale, and contrast and colours are wrong.
 #    The loop itself was fine.
 # 3. Uniform noise has the wrong mean and the wrong spread. The UNet was never trained on it, and the mistake is
 #    not noticed by any error message.
@@ -346,6 +357,7 @@ print("scale   attributes right   all right at once")
 for guidance_scale in (0.0, 1.0, 5.0):
     accuracy = measure_accuracy(pipe, judge, n=40, guidance_scale=guidance_scale, num_inference_steps=15)
     print(f"{guidance_scale:5}   {accuracy.mean:16.0%}   {accuracy.all_right:17.0%}")
+print("at scale 5:", ", ".join(f"{name} {share:.0%}" for name, share in accuracy.per_attribute.items()))
 
 # %% [markdown]
 # At scale 0 only chance is right. Guidance helps: the prompt is followed more at scale 5 than at scale 1. Most of
@@ -363,10 +375,13 @@ for guidance_scale in (0.0, 1.0, 5.0):
 #
 # **Try three things**, each one line:
 #
-# - `scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)` before the loop. Your loop works
-#   unchanged; which two of its lines make that possible? (Step 3 says it.)
-# - `guidance_scale=15.0`: what happens to colours and outlines?
-# - `num_inference_steps=4`: what is missing, and what is there already?
+# - `from diffusers import EulerDiscreteScheduler; scheduler = EulerDiscreteScheduler.from_config(scheduler.config)`
+#   before the loop. The picture stays nearly the same, which is the point: your loop works unchanged. Then take
+#   `init_noise_sigma` out of it, or `scale_model_input`.
+# - `guidance_scale=15.0` where the loop is called: what happens to the colours, and what else changes?
+# - `num_inference_steps=4` there: what stays the same as with 25 steps, and what does not?
+#
+# (With other settings your picture is no longer that of the other two programs: the comparison says so.)
 #
 # **Papers**
 #

@@ -43,7 +43,7 @@ def test_the_three_states(double):
         (lambda x: x * x, "not yet", "3 should become 6. Yours is squared.", 1),
         (lambda x: x + 7, "not yet", "2 should become 4. Expected for example 4, got 9.", 0),
         (lambda x: x / 0, "not yet", "ZeroDivisionError", 0),
-        (lambda x: stub(x), "not yet", "calls a function that is not written yet", 0),
+        (lambda x: stub(x), "not yet", "calls `stub`, which is not written yet", 0),
         (None, "not yet", "TypeError", 0),
     ]:
         result = double.check(answer)

@@ -189,8 +189,8 @@ hats_result = check("08-no-white-hats", texts_without_white_hats)
 hats_result
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>The first half says what you do <i>not</i> want. "No white hat" would lead away from
-# having none.</details>
+# <details><summary>Hint 1</summary>The first half says what you do <i>not</i> want. Name the thing itself: the text encoder
+# hardly hears a "no".</details>
 # <details><summary>Hint 2</summary>One text for each prompt, then the prompts: a list of 2n texts.</details>
 #
 # Does it work? Count. The judge reads 32 pictures without your change, and 32 with it, from the same noise. This

@@ -103,8 +103,9 @@ class Exercise:
                 except NotImplementedError as error:
                     if _raised_by(answer, error):
                         return self._result(NOT_ATTEMPTED, "Write your answer, then run the check again.", 0)
+                    called = traceback.extract_tb(error.__traceback__)[-1].name
                     return self._result(
-                        NOT_YET, "Your code calls a function that is not written yet.", passed
+                        NOT_YET, f"Your code calls `{called}`, which is not written yet.", passed
                     )
                 except NotYet as wrong:
                     return self._result(NOT_YET, str(wrong), passed)

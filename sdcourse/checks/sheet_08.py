@@ -5,7 +5,7 @@ from diffusers.configuration_utils import FrozenDict
 from diffusers.models.autoencoders.vae import DecoderOutput
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionOutput
 from transformers import BatchEncoding
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .engine import Exercise, close, expect, expect_close, expect_tensor
 from .quiz import Choice, Quiz
@@ -53,7 +53,10 @@ class TextEncoder(torch.nn.Module):
             )
             raise TypeError(f"the text encoder got a {type(input_ids).__name__} for input_ids: {advice}")
         states = torch.stack([(input_ids * k).float().sin() for k in (0.3, 0.7, 1.1, 1.9)], -1) * self.scale
-        return BaseModelOutput(last_hidden_state=states) if return_dict else (states,)
+        pooled = states[:, -1]
+        if not return_dict:
+            return states, pooled
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
 
 
 class UNet(torch.nn.Module):
@@ -68,6 +71,11 @@ class UNet(torch.nn.Module):
         self.timesteps = []  # of each call
 
     def forward(self, sample, timestep, encoder_hidden_states=None, return_dict=True, **_):
+        if len(sample) != len(encoder_hidden_states):
+            raise ValueError(
+                f"the UNet got {len(sample)} latents and {len(encoder_hidden_states)} texts: give it the "
+                "latents twice, torch.cat([latents] * 2)"
+            )
         timesteps = torch.as_tensor(timestep).float().flatten()
         self.timesteps.append(timesteps[0].item())
         text = encoder_hidden_states.mean((1, 2)).view(-1, 1, 1, 1)
@@ -235,6 +243,11 @@ def _(answer):
         f"The result has the shape {tuple(got.shape)}: join the texts along the first dimension, (4, 77, 4).",
     )
     expect(
+        got.ndim != 2,
+        f"The result has the shape {tuple(got.shape)}, one vector for each text: that is the pooled output. "
+        "The UNet reads the hidden states, text_encoder(...)[0].",
+    )
+    expect(
         got.ndim == 3 and got.shape[1] == 77,
         f"Each text should have 77 places, and the shape is {tuple(got.shape)}: pad with "
         "padding='max_length' and max_length=77.",
@@ -290,6 +303,13 @@ def _(answer):
         not got.requires_grad,
         "The result carries a gradient: encode under torch.no_grad(), or the loop fills the memory.",
     )
+
+
+@encode.rejects("that is the pooled output")
+def _(tokenizer, text_encoder, prompts, negative_prompts):
+    texts = negative_prompts + prompts
+    inputs = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+    return text_encoder(inputs.input_ids)[1].detach()
 
 
 @encode.rejects("prompts first")
@@ -370,7 +390,7 @@ decode = Exercise("08-decode", "decode_latents", "turn the latents of any Stable
 def _(answer):
     vae, latents = VAE(), 0.1 * torch.randn(2, 4, 3, 3)
     got = answer(vae, latents.clone())
-    expect_tensor(got, (2, 3, 6, 6))
+    expect_tensor(got, (2, 3, 6, 6), "with the check's small VAE, which only doubles each side, the result")
     raw = vae.decode(latents / 0.25).sample.detach()
 
     def picture(x, scale=1.0):
@@ -396,6 +416,13 @@ def _(answer):
             ),
             "Yours add one half, and do not halve before.": (raw + 0.5).clamp(0, 1),
             "Yours are halved, and one half is missing.": (raw / 2).clamp(0, 1),
+            "Yours add one half before halving: halve first.": ((raw + 0.5) / 2).clamp(0, 1),
+            "Yours are cut to [0, 1] before they are halved: halve, add one half, clamp at the end.": (
+                raw.clamp(0, 1) / 2 + 0.5
+            ),
+            "Yours are stretched to their own darkest and brightest value: halve and add one half.": (
+                (raw - raw.min()) / (raw.max() - raw.min())
+            ),
             "Yours count to 255: here pictures go from 0 to 1.": 255 * picture(latents / 0.25),
             "Yours divide the picture by the scaling factor: it belongs to the latents, before decoding.": (
                 picture(latents, 0.25)
@@ -452,6 +479,22 @@ def _(vae, latents):
     return (vae.decode(latents / vae.config.scaling_factor).sample / 2).clamp(0, 1).detach()
 
 
+@decode.rejects("halve first")
+def _(vae, latents):
+    return ((vae.decode(latents / vae.config.scaling_factor).sample + 0.5) / 2).clamp(0, 1).detach()
+
+
+@decode.rejects("clamp at the end")
+def _(vae, latents):
+    return (vae.decode(latents / vae.config.scaling_factor).sample.clamp(0, 1) / 2 + 0.5).detach()
+
+
+@decode.rejects("their own darkest and brightest")
+def _(vae, latents):
+    images = vae.decode(latents / vae.config.scaling_factor).sample.detach()
+    return (images - images.min()) / (images.max() - images.min())
+
+
 @decode.rejects("a / b instead of a /= b")
 def _(vae, latents):
     latents /= vae.config.scaling_factor
@@ -495,7 +538,7 @@ loop = Exercise(
 )
 
 
-def _not_written(*_):
+def exercise_before(*_):
     raise NotImplementedError
 
 
@@ -503,19 +546,22 @@ def _schedulers():
     from diffusers import DDIMScheduler, EulerDiscreteScheduler
 
     settings = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    return DDIMScheduler(**settings, clip_sample=False, steps_offset=1), EulerDiscreteScheduler(**settings)
+    ddim = DDIMScheduler(**settings, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    return ddim, EulerDiscreteScheduler(**settings)
 
 
 def _sample(
     unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps, *, sigma=True,
     scale_input=True, swapped=False, index=False, guided=True, twice=False, reset=True, uncond_only=False,
-    step_scaled=False, guess=False, interleaved=False,
+    step_scaled=False, guess=False, last_guess=False, interleaved=False, from_text=False, sigma_in_loop=False,
 ):  # fmt: skip
     """The loop, with each mistake that can be made in it as an option."""
     if reset:
         scheduler.set_timesteps(num_inference_steps)
-    latents = latents * (scheduler.init_noise_sigma if sigma else 1)
+    latents = latents * (scheduler.init_noise_sigma if sigma and not sigma_in_loop else 1)
     for i, t in enumerate(scheduler.timesteps):
+        if sigma_in_loop:
+            latents = latents * scheduler.init_noise_sigma
         if step_scaled:
             latents = scheduler.scale_model_input(latents, t)
         both = latents.repeat_interleave(2, 0) if interleaved else torch.cat([latents] * 2)
@@ -526,11 +572,12 @@ def _sample(
         uncond, text = (text, uncond) if swapped else (uncond, text)
         noise_pred = uncond + guidance_scale * (text - uncond) if guided else text
         noise_pred = uncond if uncond_only else noise_pred
+        noise_pred = text + guidance_scale * (text - uncond) if from_text else noise_pred
         step = scheduler.step(noise_pred, t, latents)
         latents = step.pred_original_sample if guess else step.prev_sample
         if twice:
             latents = scheduler.step(noise_pred, t, latents).prev_sample
-    return latents
+    return step.pred_original_sample if last_guess else latents
 
 
 def _task(n=1):
@@ -555,6 +602,10 @@ def _(answer):
         "scheduler.timesteps.",
     )
     expect(
+        unet.timesteps[0] >= unet.timesteps[-1],
+        "The timesteps go up: take scheduler.timesteps as they are, from the noisiest down.",
+    )
+    expect(
         len(unet.timesteps) in (4, 8),
         f"4 steps should call the UNet 4 times, and yours called it {len(unet.timesteps)} times.",
     )
@@ -562,6 +613,12 @@ def _(answer):
     def other(scale=5.0, **mistake):
         return lambda: _sample(UNet(), _schedulers()[0], text_embeddings, latents, scale, 4, **mistake)
 
+    again = answer(UNet(), _schedulers()[0], text_embeddings, latents.clone(), 5.0, 4)
+    expect(
+        close(got, again),
+        "The same latents give two different results: start from the latents that you are given, and draw no "
+        "noise of your own.",
+    )
     expect_close(
         got,
         other()(),
@@ -570,9 +627,14 @@ def _(answer):
             "Yours swap the two halves: unconditional comes first.": other(swapped=True),
             "Yours take the prediction with text alone: guidance is missing.": other(guided=False),
             "Yours take the unconditional prediction alone: guidance is missing.": other(uncond_only=True),
-            "Yours use 7.5 whatever guidance_scale says.": other(scale=7.5),
             "Yours step the scheduler twice in each step.": other(twice=True),
             "Yours go on with the guess of the finished picture: take .prev_sample.": other(guess=True),
+            "Yours return the last guess, .pred_original_sample: the loop ends with .prev_sample.": other(
+                last_guess=True
+            ),
+            "Yours add the difference to the prediction with text: it belongs to the unconditional one.": (
+                other(from_text=True)
+            ),
             "Yours return what the latents were before the loop: keep what step() returns.": latents,
         },
     )
@@ -587,18 +649,36 @@ def _(answer):
 @loop.case
 def _(answer):
     text_embeddings, latents = _task()
-    got = answer(UNet(), _schedulers()[1], text_embeddings, latents.clone(), 3.0, 4)
+    got = answer(UNet(), _schedulers()[0], text_embeddings, latents.clone(), 2.0, 4)
 
-    def other(scale=3.0, **mistake):
-        return lambda: _sample(UNet(), _schedulers()[1], text_embeddings, latents, scale, 4, **mistake)
+    def other(scale):
+        return lambda: _sample(UNet(), _schedulers()[0], text_embeddings, latents, scale, 4)
+
+    expect_close(
+        got,
+        other(2.0)(),
+        "At scale 5 your loop is right, and at scale 2 it is not.",
+        {f"Yours use {scale} whatever guidance_scale says.": other(scale) for scale in (5.0, 7.5)},
+    )
+
+
+@loop.case
+def _(answer):
+    text_embeddings, latents = _task()
+    got = answer(UNet(), _schedulers()[1], text_embeddings, latents.clone(), 5.0, 4)
+
+    def other(**mistake):
+        return lambda: _sample(UNet(), _schedulers()[1], text_embeddings, latents, 5.0, 4, **mistake)
 
     expect_close(
         got,
         other()(),
-        "With DDIM and scale 5 your loop is right; with Euler, which counts noise in other units, and with "
-        "scale 3 it is not.",
+        "With DDIM your loop is right; with Euler, which counts noise in other units, it is not.",
         {
             "Multiply the noise by scheduler.init_noise_sigma before the loop.": other(sigma=False),
+            "Multiply by scheduler.init_noise_sigma once, before the loop, and not in every step.": other(
+                sigma_in_loop=True
+            ),
             "Call scheduler.scale_model_input before each prediction.": other(scale_input=False),
             "Two things are missing: init_noise_sigma before the loop, and scale_model_input in it.": other(
                 sigma=False, scale_input=False
@@ -606,7 +686,6 @@ def _(answer):
             "Yours step on the scaled input: it is for the UNet, and step() wants the latents.": other(
                 step_scaled=True
             ),
-            "Yours use 5 whatever guidance_scale says.": other(scale=5.0),
         },
         tolerance=1e-3,
     )
@@ -669,7 +748,53 @@ def _(*arguments):
     return _sample(*arguments, interleaved=True)
 
 
-@loop.rejects("use 5 whatever guidance_scale says")
+@loop.rejects("loop ends with .prev_sample")
+def _(*arguments):
+    return _sample(*arguments, last_guess=True)
+
+
+@loop.rejects("it belongs to the unconditional one")
+def _(*arguments):
+    return _sample(*arguments, from_text=True)
+
+
+@loop.rejects("once, before the loop, and not in every step")
+def _(*arguments):
+    return _sample(*arguments, sigma_in_loop=True)
+
+
+@loop.rejects("draw no noise of your own")
+def _(unet, scheduler, text_embeddings, latents, *rest):
+    return _sample(unet, scheduler, text_embeddings, torch.randn_like(latents), *rest)
+
+
+@loop.rejects("from the noisiest down")
+def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    scheduler.set_timesteps(num_inference_steps)
+    for t in scheduler.timesteps.flip(0):
+        with torch.no_grad():
+            uncond, text = unet(torch.cat([latents] * 2), t, text_embeddings).sample.chunk(2)
+        noise_pred = uncond + guidance_scale * (text - uncond)
+        latents = scheduler.step(noise_pred, t, latents).prev_sample
+    return latents
+
+
+@loop.rejects("give it the latents twice")
+def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    scheduler.set_timesteps(num_inference_steps)
+    for t in scheduler.timesteps:
+        noise_pred = unet(latents, t, text_embeddings).sample
+        latents = scheduler.step(noise_pred, t, latents).prev_sample
+    return latents
+
+
+@loop.rejects("Yours use 7.5 whatever")
+def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
+    scale = 5.0 if guidance_scale == 5.0 else 7.5
+    return _sample(unet, scheduler, text_embeddings, latents, scale, num_inference_steps)
+
+
+@loop.rejects("Yours use 5.0 whatever guidance_scale says")
 def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_steps):
     return _sample(unet, scheduler, text_embeddings, latents, 5.0, num_inference_steps)
 
@@ -681,9 +806,9 @@ def _(unet, scheduler, text_embeddings, latents, guidance_scale, num_inference_s
     return result
 
 
-@loop.rejects("not written yet")
+@loop.rejects("`exercise_before`, which is not written yet")
 def _(*arguments):
-    return _not_written(*arguments)
+    return exercise_before(*arguments)
 
 
 @loop.rejects("step the scheduler twice")
@@ -738,7 +863,7 @@ hats = Exercise(
 
 _NEGATIONS = {"no", "not", "without", "never", "avoid", "except", "don't", "non", "but", "any"}
 _HATS = {"hat", "hats", "cap", "caps", "beanie", "crown", "crowns"}
-_HARMLESS = {"a", "an", "the", "white", "top", "party", "wearing", "in", "and"}
+_HARMLESS = {"a", "an", "the", "white", "top", "party", "wearing", "with", "in", "and"}
 
 
 @hats.case
@@ -751,6 +876,10 @@ def _(answer):
         "The result is one text: return a list, with a text for each prompt.",
     )
     expect(
+        not any(isinstance(part, (list, tuple)) for part in got),
+        "The result is a list of lists: join the two with +, so that one list of texts comes out.",
+    )
+    expect(
         len(got) == 6,
         f"For 3 prompts the tokenizer gets 6 texts, unconditional ones and prompts; yours are {len(got)}.",
     )
@@ -758,6 +887,10 @@ def _(answer):
     expect(
         got[3:] == prompts or got[:3] != prompts,
         "Your list has the prompts first: the loop takes the first half for unconditional.",
+    )
+    expect(
+        got[1::2] != prompts,
+        "Your texts alternate: all unconditional ones come first, then all prompts.",
     )
     expect(
         got[3:] == prompts,
@@ -772,8 +905,8 @@ def _(answer):
         expect(bool(words), "The first half is empty for one of the prompts: each needs its own text.")
         expect(
             not words & _NEGATIONS,
-            f"The first half says {text!r}. It is what the picture is led away from, so a 'no' leads towards "
-            "it: name the thing itself.",
+            f"The first half says {text!r}. It is what the picture is led away from, and the text encoder "
+            "hardly hears a 'no': name the thing itself.",
         )
         expect(
             "white" in words and bool(words & _HATS),
@@ -796,12 +929,22 @@ def _(prompts):
     return ["a white hat"] * len(prompts) + [p.replace("hat", "black hat") for p in prompts]
 
 
+@hats.rejects("one list of texts")
+def _(prompts):
+    return ["a white hat"] * len(prompts), prompts
+
+
+@hats.rejects("Your texts alternate")
+def _(prompts):
+    return [text for prompt in prompts for text in ("a white hat", prompt)]
+
+
 @hats.rejects("still empty")
 def _(prompts):
     return [""] * len(prompts) + prompts
 
 
-@hats.rejects("a 'no' leads towards it")
+@hats.rejects("hardly hears a 'no'")
 def _(prompts):
     return ["no white hat"] * len(prompts) + prompts
 
@@ -816,7 +959,7 @@ def _(prompts):
     return ["a white cat wearing a hat"] * len(prompts) + prompts
 
 
-@hats.rejects("a 'no' leads towards it")
+@hats.rejects("hardly hears a 'no'")
 def _(prompts):
     return ["any hat except white"] * len(prompts) + prompts
 
@@ -873,7 +1016,7 @@ init_noise = Quiz(
     (
         Choice(
             "The scaling of noise and input",
-            "Euler counts noise in units in which the first level is about 14: init_noise_sigma and "
+            "Euler counts noise in units in which the first level is about 14.6: init_noise_sigma and "
             "scale_model_input translate.",
             right=True,
         ),
