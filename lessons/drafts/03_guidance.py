@@ -326,9 +326,7 @@ sdcourse.show_images(
 # CLIP knows clean pictures of 64×64, so it gets the guess, enlarged.
 
 # %%
-from sdcourse.models import load_clip
-
-clip, tokenizer = load_clip()
+clip, tokenizer = sdcourse.load_clip()
 
 
 def text_loss(text):

@@ -1,0 +1,355 @@
+# %% [markdown]
+# # 06 · From text to latents
+#
+# Everything is there: latents to draw in (lesson 04), vectors for words (lesson 05), a network that removes noise (lesson
+# 01). What is missing is the way from a word to a place of the picture. It is called cross-attention. In this lesson you
+# build it by hand, train a small Stable Diffusion with it, and then watch which word the finished one listens to, and
+# where.
+#
+# **You need** lessons 02, 04 and 05. **It takes** about five minutes of computing, three of them a training run.
+#
+# **You will**
+#
+# 1. write cross-attention, and find it equal to the block of `diffusers`;
+# 2. train a text-conditional latent diffusion model from nothing, and measure it as it learns;
+# 3. draw with the finished model, and look at attention maps, word by word and step by step;
+# 4. ask for what neither has ever seen.
+
+# %%
+import torch
+
+import sdcourse
+
+runtime = sdcourse.setup()
+
+# %%
+pipe = sdcourse.load_pipeline()
+vae, tokenizer, text_encoder = pipe.vae, pipe.tokenizer, pipe.text_encoder
+
+
+def encode_texts(texts):
+    ids = tokenizer(
+        texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+    ).input_ids
+    with torch.no_grad():
+        return text_encoder(ids)[0]  # (n, 77, 128)
+
+
+# %% [markdown]
+# ## Cross-attention by hand
+#
+# A class was one vector, added to every place alike (lesson 02). A prompt is many vectors, and different places need
+# different words: the upper middle needs "hat", the edges need "snow". So every place **asks**, and every word
+# **answers**:
+#
+# $$\text{softmax}\Big(\frac{Q K^\top}{\sqrt d}\Big)\,V$$
+#
+# - the queries $Q$ are made from the places of the picture,
+# - the keys $K$ and the values $V$ from the words.
+#
+# A query and a key that fit give a large weight; what the place gets is the mixture of the values with these weights
+# (Vaswani et al., 2017). Here is such a block from the UNet. It has four heads: the vectors are cut into four parts, and
+# each part attends by itself.
+
+# %%
+attn = pipe.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2
+print(
+    "queries from",
+    attn.to_q.in_features,
+    "numbers of a place · keys from",
+    attn.to_k.in_features,
+    "of a word",
+)
+print("heads:", attn.heads)
+
+# %%
+
+
+def cross_attention(attn, hidden_states, text_embeddings):
+    def split(x):  # (n, length, width) to (n, heads, length, width / heads)
+        return x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+
+    query = split(attn.to_q(hidden_states))
+    key, value = split(attn.to_k(text_embeddings)), split(attn.to_v(text_embeddings))
+    weights = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(
+        dim=-1
+    )  # (n, heads, places, words)
+    return attn.to_out[0]((weights @ value).transpose(1, 2).flatten(2)), weights
+
+
+# %% [markdown]
+# Check it with random places against the block itself.
+
+# %%
+text_embeddings = encode_texts(["a cat wearing a hat in the snow"])
+places = torch.randn(1, 64, attn.to_q.in_features, generator=torch.Generator().manual_seed(0))
+with torch.no_grad():
+    ours, weights = cross_attention(attn, places, text_embeddings)
+    theirs = attn(places, encoder_hidden_states=text_embeddings)
+print(tuple(weights.shape), "= (pictures, heads, 8 × 8 places, 77 words)")
+print("equal to diffusers:", torch.allclose(ours, theirs, atol=1e-5))
+
+# %% [markdown]
+# ## A small Stable Diffusion, from nothing
+#
+# Now train one. To see something within three minutes the world has to be small: six subjects, photographs only, no
+# hats. Encoding a picture takes longer than a training step needs it for, so all latents are made beforehand. The
+# Stable Diffusion paper did the same for its text-conditional models' first stage: VAE and text encoder stay frozen.
+
+# %%
+from dataclasses import replace
+
+from sdcourse.data.gallery import caption, random_scenes, render
+
+subjects = ("cat", "rose", "house", "boat", "rocket", "tree")
+bare = dict(style="photograph", hat="none", hat_color="none", accessory="none", accessory_color="none")
+scenes = [
+    replace(scene, **bare, relation="none")
+    for scene in random_scenes(16_000, seed=1)
+    if scene.subject in subjects
+][:4000]
+
+# %%
+from tqdm.auto import tqdm
+
+with torch.no_grad():
+    latents = torch.cat(
+        [
+            vae.encode(render(scenes[i : i + 100]).float() / 127.5 - 1).latent_dist.sample()
+            for i in tqdm(range(0, len(scenes), 100), desc="latents")
+        ]
+    )
+latents = latents * vae.config.scaling_factor  # (4000, 4, 8, 8)
+print(tuple(latents.shape), f"deviation {latents.std():.2f}")
+
+# %% [markdown]
+# The network is the class of Stable Diffusion's own, `UNet2DConditionModel`, only narrower.
+
+# %%
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+
+torch.manual_seed(runtime.seed)
+unet = UNet2DConditionModel(
+    sample_size=8,
+    in_channels=4,
+    out_channels=4,
+    layers_per_block=1,
+    block_out_channels=(64, 128),
+    norm_num_groups=8,
+    down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    cross_attention_dim=128,
+    attention_head_dim=4,
+)
+unet.set_attn_processor(AttnProcessor())  # the plain formula, which trains faster on a CPU
+noise_scheduler = DDPMScheduler.from_config(pipe.scheduler.config)
+print(f"{sum(p.numel() for p in unet.parameters()) / 1e6:.1f} million weights")
+
+# %% [markdown]
+# The training loop is that of lesson 02, with captions in place of labels. One caption in ten is left out, for guidance.
+# Every 45 seconds we stop and let the judge read 60 pictures.
+
+# %%
+import time
+
+import numpy as np
+import torch.nn.functional as F
+
+optimizer = torch.optim.AdamW(unet.parameters(), lr=1.5e-3)
+rng = np.random.default_rng(0)
+
+
+def train(seconds):
+    deadline = time.monotonic() + seconds
+    with tqdm(total=seconds, unit="s") as bar:
+        while (left := deadline - time.monotonic()) > 0:
+            chosen = torch.randint(0, len(scenes), (64,))
+            texts = ["" if rng.random() < 0.1 else caption(scenes[i], rng) for i in chosen]
+            # Sample noise to add to the latents
+            noise = torch.randn(64, 4, 8, 8)
+            # Sample a random timestep for each image
+            timesteps = torch.randint(0, 1000, (64,))
+            noisy_latents = noise_scheduler.add_noise(latents[chosen], noise, timesteps)
+            # Get the model prediction for the noise
+            noise_pred = unet(noisy_latents, timesteps, encode_texts(texts)).sample
+            # Compare the prediction with the actual noise
+            loss = F.mse_loss(noise_pred, noise)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            bar.update(seconds - max(0, round(left)) - bar.n)
+
+
+# %% [markdown]
+# What you train fits into the pipeline: the same call draws with it.
+
+# %%
+from diffusers import StableDiffusionPipeline
+
+mine = StableDiffusionPipeline(**{**pipe.components, "unet": unet}, requires_safety_checker=False)
+judge = sdcourse.load_judge()
+asked = [(subject, place) for subject in subjects for place in ("in the snow", "at sunset")] * 5
+prompts = [f"a photo of a {subject} {place}" for subject, place in asked]
+
+
+def measure(pipe):
+    pictures = sdcourse.text_to_image(
+        pipe, prompts, guidance_scale=3.0, num_inference_steps=12, scheduler="dpm++", progress=False
+    )
+    pixels = torch.stack([torch.from_numpy(np.array(p)) for p in pictures]).permute(0, 3, 1, 2)
+    readings = judge.read(pixels.float() / 127.5 - 1)
+    places = {"in the snow": "snow", "at sunset": "sunset"}
+    return {
+        "subject": sum(r["subject"] == subject for r, (subject, _) in zip(readings, asked, strict=True)) / 60,
+        "background": sum(r["background"] == places[p] for r, (_, p) in zip(readings, asked, strict=True))
+        / 60,
+    }, pictures
+
+
+# %% tags=["nbval-ignore-output"]
+history, looks = {}, []
+for part in range(4):
+    train(45)
+    history[45 * (part + 1)], pictures = measure(mine)
+    looks.append(pictures[0])
+for seconds, accuracy in history.items():
+    print(f"after {seconds:3} s: subject {accuracy['subject']:.0%}, background {accuracy['background']:.0%}")
+
+# %%
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(6, 2.6), layout="constrained")
+axes = figure.subplots()
+for name, style in (("subject", "o-"), ("background", "s--")):
+    axes.plot(list(history), [accuracy[name] for accuracy in history.values()], style, label=name)
+axes.set(xlabel="seconds of training", ylabel="read right by the judge", ylim=(0, 1.05))
+axes.legend()
+sdcourse.show_image(figure, alt="two rising curves; the background is learned before the subject")
+
+# %%
+sdcourse.show_images(
+    [*looks, *pictures[1:12]],
+    titles=[f"{prompts[0][13:]}, {45 * (i + 1)} s" for i in range(4)] + [p[13:] for p in prompts[1:12]],
+    columns=5,
+    size=112,
+    alt="four pictures of one prompt that become clearer; then what the other prompts give after three minutes",
+)
+
+# %% [markdown]
+# Backgrounds come first: they fill the picture, and any place tells them. Then the subjects take shape. Here is the
+# finished model, on the same prompts. It has the same parts, a wider UNet, hours of training, and knows the whole
+# gallery.
+
+# %% tags=["nbval-ignore-output"]
+accuracy, pictures = measure(pipe)
+print(f"pocket-sd: subject {accuracy['subject']:.0%}, background {accuracy['background']:.0%}")
+
+# %%
+sdcourse.show_images(
+    pictures[:12], titles=[p[13:] for p in prompts[:12]], columns=6, size=112, alt="twelve clear pictures"
+)
+
+# %% [markdown]
+# ## Which word looks where?
+#
+# The weights of cross-attention are pictures: for each word, how much each place listens to it. `record_attention` keeps
+# them while the UNet works, the mean over heads and layers.
+
+# %%
+from sdcourse.attention import record_attention
+
+prompt = "a photo of a cat wearing a red hat in the snow"
+with record_attention(pipe.unet) as maps:
+    [image] = sdcourse.text_to_image(
+        pipe, prompt, guidance_scale=5.0, num_inference_steps=20, scheduler="ddim", seed=3
+    )
+print(len(maps), "calls of the UNet, each", tuple(maps[0].shape), "= (unconditional and prompt, words, 8, 8)")
+
+# %%
+pieces = tokenizer.convert_ids_to_tokens(tokenizer(prompt).input_ids)
+mean_map = torch.stack([m[1] for m in maps[:10]]).mean(0)  # (77, 8, 8), over the first half of the steps
+words = ["cat</w>", "red</w>", "hat</w>", "snow</w>"]
+
+
+def as_picture(one_map):
+    low, high = one_map.min(), one_map.max()
+    return ((one_map - low) / (high - low))[None].repeat(3, 1, 1)
+
+
+sdcourse.show_images(
+    [image, *(as_picture(mean_map[pieces.index(word)]) for word in words)],
+    titles=["the picture", *(word.removesuffix("</w>") for word in words)],
+    columns=5,
+    size=128,
+    alt="a cat in a red hat in the snow, and four maps of 8×8: where the words cat, red, hat and snow are listened to",
+)
+
+# %% [markdown]
+# Bright is where a place listens more than others do. And over the steps? The word "hat", from noise to picture:
+
+# %%
+hat = pieces.index("hat</w>")
+steps = (0, 4, 8, 12, 19)
+sdcourse.show_images(
+    [as_picture(maps[i][1, hat]) for i in steps],
+    titles=[f"hat, step {i}" for i in steps],
+    columns=5,
+    size=128,
+    alt="five maps of the word hat: diffuse at first, then gathered near the top of the figure",
+)
+
+# %% [markdown]
+# Do not read too much into single maps: heads differ, words share their say with the end token, which has seen all of
+# them, and 8×8 places are coarse.
+#
+# ## What it has never seen
+#
+# Some combinations never enter the training of pocket-sd, for example rabbits that ride. And some words are not in any
+# caption. **Predict** both.
+
+# %%
+unseen = ["a photo of a rabbit riding a horse", "a photo of a rabbit", "a photo of a giraffe in the snow"]
+pictures = sdcourse.text_to_image(
+    pipe,
+    unseen,
+    guidance_scale=5.0,
+    num_inference_steps=20,
+    scheduler="ddim",
+    num_images_per_prompt=4,
+    progress=False,
+)
+sdcourse.show_images(
+    pictures,
+    titles=[p[11:] for p in unseen for _ in range(4)],
+    columns=4,
+    size=112,
+    alt="four pictures of a rabbit on a horse, four rabbits, and four pictures of other things in the snow",
+)
+
+# %% [markdown]
+# A rabbit that rides is new, and works: the model knows riding from other riders and rabbits from standing ones, and
+# cross-attention lets both words speak. A giraffe is not a new combination but a new word. Its pieces are known letters,
+# the snow is understood, and the rest is whatever those letters remind the encoder of.
+#
+# ## What you built
+#
+# | | class-conditional (02) | text-conditional (here) |
+# |---|---|---|
+# | network | `UNet2DModel(num_class_embeds=10)` | `UNet2DConditionModel(cross_attention_dim=128)` |
+# | condition | one vector, added everywhere | 77 vectors, each place takes its mixture |
+# | call | `model(images, t, class_labels=labels)` | `unet(latents, t, text_embeddings)` |
+# | loss | `F.mse_loss(noise_pred, noise)` | the same |
+#
+# **Try three things**, each one line:
+#
+# - `text_embeddings[:, 1:] = 0` after `encode_texts`: what can the UNet still know?
+# - `texts = [f"{scenes[i].subject}" for i in chosen]` in the loop: faster? And what is lost?
+# - `prompt = "a photo of a cat and a dog"`: where do the maps of the two words lie?
+#
+# **Papers**
+#
+# - *Attention Is All You Need*, Vaswani, Shazeer, Parmar, Uszkoreit, Jones, Gomez, Kaiser and Polosukhin, 2017
+# - *High-Resolution Image Synthesis with Latent Diffusion Models*, Rombach, Blattmann, Lorenz, Esser and Ommer, 2022
+# - *Prompt-to-Prompt Image Editing with Cross Attention Control*, Hertz, Mokady, Tenenbaum, Aberman, Pritch and
+#   Cohen-Or, 2022
