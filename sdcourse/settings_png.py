@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,30 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         ValueError: it is not a picture, or has no settings inside.
     """
-    from PIL import Image, UnidentifiedImageError
-
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
+    return settings_in(path.read_bytes(), str(path))
+
+
+def settings_in(data: bytes, name: str = "This file") -> dict[str, Any]:
+    """As `read_settings`, from the file's bytes.
+
+    Args:
+        name: what an error message calls it.
+    """
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(data)) as picture:
             text = picture.info.get(DATA)
         settings = json.loads(text) if text else None
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture, or of a kind that Pillow cannot read.") from None
+        raise ValueError(f"{name} is not a picture, or of a kind that Pillow cannot read.") from None
     except ValueError:
         settings = None
     if not isinstance(settings, dict):
         raise ValueError(
-            f"{path} has no settings inside: sdcourse did not write it, or another program saved it anew."
+            f"{name} has no settings inside: sdcourse did not write it, or another program saved it anew."
         )
     return settings

@@ -5,10 +5,11 @@ So short prompts and negative prompts are texts that a model trained on them kno
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
-from .scene import Scene
+from .scene import ATTRIBUTES, Scene
 
 _STYLES = {
     "photograph": ("a photograph of {}", "a photo of {}", "{}, photograph"),
@@ -83,6 +84,17 @@ def full_caption(scene: Scene) -> str:
     if scene.relation != "none":
         text += f" {_RELATIONS[scene.relation][0]}"
     return _STYLES[scene.style][0].format(f"{text} {_PLACES[scene.background][0]}")
+
+
+@lru_cache
+def known_words() -> frozenset[str]:
+    """Every word that a caption can hold, in lower case: what a model trained on captions can know."""
+    phrases = ["a an and in wearing with hat picture of"]
+    for table in (_STYLES, _PLACES, _RELATIONS):
+        phrases += [phrase for phrases_of_one in table.values() for phrase in phrases_of_one]
+    phrases += [*_STYLE_WORDS.values(), *_PLACE_WORDS.values(), *_SYNONYMS.values()]
+    phrases += [value for values in ATTRIBUTES.values() for value in values if value != "none"]
+    return frozenset(" ".join(phrases).replace(",", " ").replace("{}", " ").lower().split())
 
 
 class _Writer:

@@ -1,0 +1,122 @@
+"""What all explorers share: a worker, a status line, and a picture for viewers without a kernel."""
+
+import base64
+import io
+import sys
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from .latest import Latest, Stale
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class View:
+    """A box of controls whose changes are wishes, and `_draw(wish, check)`, which fulfils them.
+
+    Attributes:
+        box: the ipywidgets box that a notebook shows.
+        image: the last finished picture, or None; viewers without a kernel show it.
+        last_error: the last exception, for whoever wants more than its sentence.
+    """
+
+    def __init__(self, threaded: bool | None):
+        import ipywidgets as w
+
+        self.image, self.last_error = None, None
+        if threaded is None:
+            threaded = "google.colab" not in sys.modules  # Colab never shows what a thread has done
+        self._latest = Latest(self._work, threaded)
+        self._status = w.HTML()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until all is drawn; False if `timeout` seconds were not enough."""
+        return self._latest.wait(timeout)
+
+    def describe(self) -> str:
+        """What is shown, one line: the alternative text of the picture."""
+        raise NotImplementedError
+
+    def _draw(self, wish: Any, check) -> None:
+        raise NotImplementedError
+
+    def _work(self, wish, check):
+        try:
+            self._draw(wish, check)
+        except Stale:
+            raise
+        except Exception as error:  # in a thread it would vanish
+            self._fail(error)
+
+    def _try(self, action):
+        """For callbacks of buttons, whose exceptions would vanish too."""
+        try:
+            action()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception):
+        self.last_error = error
+        self._say(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
+
+    def _say(self, text: str):
+        self._status.value = f'<div role="status" aria-live="polite">{escape(text)}</div>'
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        self.wait(30)  # so that a stored notebook has a picture
+        bundle = {
+            VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id},
+            "text/plain": f"[{type(self).__name__}: {self.describe()}]",
+        }
+        if self.image is not None:
+            bundle["text/html"] = as_html(self.image, self.describe(), self.image.width)
+            bundle["image/png"] = as_base64(self.image)
+        return bundle
+
+
+def controls(settings: Any, *names: str) -> dict:
+    """The controls of these settings, each with a label, in their order."""
+    import ipywidgets as w
+
+    from sdcourse.sampling import SCHEDULERS
+
+    wide = dict(layout=w.Layout(width="98%"), style={"description_width": "110px"})
+    make = {
+        "prompt": lambda v: w.Text(v, description="Prompt", **wide),
+        "negative_prompt": lambda v: w.Text(v, description="Negative prompt", **wide),
+        "guidance_scale": lambda v: w.FloatSlider(
+            v, min=0, max=20, step=0.5, description="Guidance scale", **wide
+        ),
+        "num_inference_steps": lambda v: w.IntSlider(
+            v, min=1, max=50, description="Steps", continuous_update=False, **wide
+        ),
+        "scheduler": lambda v: w.Dropdown(options=list(SCHEDULERS), value=v, description="Scheduler", **wide),
+        "seed": lambda v: w.IntText(v, description="Seed", **wide),
+    }
+    return {name: make[name](getattr(settings, name)) for name in names}
+
+
+def as_html(picture: "Image.Image", alt: str, width: int) -> str:
+    """An `<img>` with alternative text, which ipywidgets' own Image lacks."""
+    height = round(picture.height * width / picture.width)
+    source = f"data:image/png;base64,{as_base64(picture)}"
+    return f'<img src="{source}" alt="{escape(alt)}" width="{width}" height="{height}">'
+
+
+def as_base64(picture: "Image.Image") -> str:
+    """As PNG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def figure_to_image(figure) -> "Image.Image":
+    """A matplotlib figure as a picture; never through pyplot, which threads must not touch."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return Image.open(buffer).convert("RGB")
