@@ -1,16 +1,27 @@
 """The explorers: the newest wish wins, errors are said, and a picture can be made again from its file."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from tiny import make_tiny_sd
 
 import sdcourse
 from sdcourse.data.gallery import caption, known_words, random_scenes
-from sdcourse.widgets import PromptExplorer
+from sdcourse.widgets import (
+    GuidanceSweep,
+    NegativePromptLab,
+    PromptExplorer,
+    TrajectoryViewer,
+    XYGrid,
+)
 from sdcourse.widgets.latest import Latest, Stale
+from sdcourse.widgets.negative import noise_directions
 from sdcourse.widgets.settings import Settings, render
+from sdcourse.widgets.trajectory import trajectory
+from sdcourse.widgets.walk import walk
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -208,3 +219,94 @@ def test_a_slow_model_is_not_dragged_live(tiny_pipeline, monkeypatch):
     monkeypatch.setattr(module, "LIVE_SECONDS", 0.0)
     explorer = PromptExplorer(tiny_pipeline, num_inference_steps=12)
     assert explorer.wait(60) and not explorer._controls["guidance_scale"].continuous_update
+
+
+# the other explorers ------------------------------------------------------------------------
+
+
+def test_walking_is_the_loop_of_text_to_image(tiny_pipeline):
+    settings = Settings("a cat", "a hat", 3.0, 4, 5, "ddim")
+    [*_, last] = trajectory(tiny_pipeline, settings)
+    assert [last[0]] == [1] and last[1].shape == (2, 3, 32, 32) and last[2].shape == (16, 16)
+
+    def guide(noise_preds):
+        return noise_preds[:1] + 3.0 * (noise_preds[1:] - noise_preds[:1])
+
+    *_, moment = walk(tiny_pipeline, settings, ["a hat", "a cat"], guide)
+    expected = []
+    sdcourse.text_to_image(
+        tiny_pipeline, "a cat", "a hat", guidance_scale=3.0, num_inference_steps=4, seed=5, scheduler="ddim",
+        callback_on_step_end=lambda step: expected.append(step.latents),
+    )  # fmt: skip
+    assert torch.allclose(moment.latents, expected[-2], atol=1e-5)
+
+
+def test_directions_are_those_of_the_three_predictions(tiny_pipeline):
+    same = Settings("a cat", "a cat", num_inference_steps=3)
+    for step in noise_directions(tiny_pipeline, same):
+        assert step.cosine == pytest.approx(1, abs=1e-4) and step.prompt == pytest.approx(step.negative)
+    for step in noise_directions(tiny_pipeline, replace(same, negative_prompt="")):
+        assert step.negative == pytest.approx(0, abs=1e-5) and step.prompt > 0
+
+
+def test_a_sweep_draws_each_scale_and_the_judge_reads_it(tiny_pipeline):
+    class Judge:
+        def read(self, images):
+            assert images.shape == (1, 3, 32, 32) and images.min() < 0
+            return [
+                {"subject": "cat", "color": "white", "hat": "cap", "hat_color": "red", "style": "picasso"}
+            ]
+
+    sweep = GuidanceSweep(tiny_pipeline, (1, 3), Judge(), prompt="a cat", num_inference_steps=3)
+    assert sweep.wait(60) and sweep.last_error is None
+    assert "a white cat wearing a red cap" in sweep._cells[1].value and "scale 3" in sweep._cells[1].value
+    before = sweep.image
+    sweep._controls["seed"].value = 4
+    assert sweep.wait(60) and not equal(sweep.image, before)
+
+
+def test_the_lab_shows_both_pictures_and_the_curves(tiny_pipeline):
+    lab = NegativePromptLab(tiny_pipeline, prompt="a cat", num_inference_steps=3)
+    assert lab.wait(60) and lab.last_error is None
+    assert lab.image.width > 2 * 32 and "no negative prompt" in lab._cells[0].value
+    assert "without a white hat" in lab._cells[1].value and "cosine" in lab._curves.value
+
+
+def test_the_viewer_moves_through_the_steps(tiny_pipeline):
+    viewer = TrajectoryViewer(tiny_pipeline, prompt="a cat", num_inference_steps=3)
+    assert viewer.wait(60) and viewer.last_error is None and viewer._slider.max == 2
+    first = viewer.image
+    viewer._slider.value = 2
+    assert "t = 1)" in viewer._cells[0].value and not equal(viewer.image, first)
+
+
+def test_a_grid_varies_two_settings(tiny_pipeline):
+    grid = XYGrid(tiny_pipeline, "guidance_scale", (1.0, 4.0), "seed", (0, 1, 2), num_inference_steps=2)
+    assert grid.wait(60) and grid.last_error is None and grid._bar.value == 6
+    expected = render(tiny_pipeline, replace(grid.settings, guidance_scale=4.0, seed=2))
+    right, bottom = grid.image.size
+    assert equal(grid.image.crop((right - 32, bottom - 32, right, bottom)), expected)
+
+
+def test_a_grid_can_be_stopped(tiny_pipeline):
+    grid = XYGrid(tiny_pipeline, num_inference_steps=40)
+    grid.stop()
+    assert grid.wait(60) and grid._bar.value < grid._bar.max and "Stopped" in grid._status.value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (dict(x="scale"), "guidance_scale"),
+        (dict(x="seed"), "two different"),
+        (dict(y_values=()), "no values for seed"),
+    ],
+)
+def test_a_grid_that_cannot_be(tiny_pipeline, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        XYGrid(tiny_pipeline, **arguments)
+
+
+def test_a_bad_value_is_one_sentence(tiny_pipeline):
+    grid = XYGrid(tiny_pipeline, x="guidance_scale", x_values=(-1.0,), num_inference_steps=2)
+    assert grid.wait(60) and "guidance_scale is -1.0: it must be 0 or more" in grid._status.value

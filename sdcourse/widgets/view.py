@@ -111,12 +111,3 @@ def as_base64(picture: "Image.Image") -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="png")
     return base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def figure_to_image(figure) -> "Image.Image":
-    """A matplotlib figure as a picture; never through pyplot, which threads must not touch."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return Image.open(buffer).convert("RGB")
