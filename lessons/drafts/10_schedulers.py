@@ -1,0 +1,284 @@
+# %% [markdown]
+# # 10 · Schedulers
+#
+# The network predicts noise, and that is all it does. Which noise levels are visited, and how to get from one to the next,
+# is the work of the *scheduler*. It is the only part of Stable Diffusion without weights, and the one that you can change
+# at any time: a better one draws the same picture in a third of the steps.
+#
+# **You need** lessons 01 and 08. **It takes** about two minutes of computing.
+#
+# **You will**
+#
+# 1. write DDIM and Euler by hand, and find them equal to the library's;
+# 2. see what `scale_model_input` and `init_noise_sigma` translate;
+# 3. draw with six schedulers from the same noise;
+# 4. measure quality against steps, and time;
+# 5. find out which schedulers give the same picture twice.
+
+# %%
+import torch
+
+import sdcourse
+
+runtime = sdcourse.setup()
+pipe = sdcourse.load_pipeline()
+judge = sdcourse.load_judge()
+
+# %% [markdown]
+# ## What a scheduler knows
+#
+# Three things: the noise levels of training, which of them to visit, and the step between two of them.
+
+# %%
+from diffusers import DDIMScheduler
+
+ddim = DDIMScheduler.from_config(pipe.scheduler.config)
+ddim.set_timesteps(5)
+print("trained with", len(ddim.alphas_cumprod), "noise levels; of these it visits", ddim.timesteps.tolist())
+
+# %%
+from sdcourse.sampling import decode_latents, encode_prompt
+
+prompt = "a photograph of an astronaut riding a horse"
+with torch.no_grad():
+    text_embeddings = encode_prompt(pipe.tokenizer, pipe.text_encoder, ["", prompt])  # (2, 77, 128)
+
+
+def predict(latents, t, guidance_scale=5.0):
+    with torch.no_grad():
+        noise_pred = pipe.unet(torch.cat([latents] * 2), t, text_embeddings).sample
+    noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)
+    return noise_pred_uncond + guidance_scale * (noise_pred_text - noise_pred_uncond)
+
+
+noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5))
+
+# %% [markdown]
+# ## DDIM by hand
+#
+# Take the predicted noise out completely, which gives a guess of the clean latents. Then put noise back, the same that
+# was predicted, but only as much as the next level has (Song, Meng and Ermon, 2021, eq. 12 without randomness):
+#
+# $$\hat x_0 = \frac{x_t - \sqrt{1-\bar\alpha_t}\,\epsilon}{\sqrt{\bar\alpha_t}}, \qquad
+# x_s = \sqrt{\bar\alpha_s}\,\hat x_0 + \sqrt{1-\bar\alpha_s}\,\epsilon$$
+
+
+# %%
+def ddim_step(noise_pred, alpha, next_alpha, latents):
+    clean_latents = (latents - (1 - alpha).sqrt() * noise_pred) / alpha.sqrt()
+    return next_alpha.sqrt() * clean_latents + (1 - next_alpha).sqrt() * noise_pred
+
+
+num_inference_steps = 20
+ddim.set_timesteps(num_inference_steps)
+alphas = ddim.alphas_cumprod[ddim.timesteps]
+next_alphas = torch.cat([alphas[1:], ddim.final_alpha_cumprod.view(1)])
+
+latents = noise
+for t, alpha, next_alpha in zip(ddim.timesteps, alphas, next_alphas, strict=True):
+    latents = ddim_step(predict(latents, t), alpha, next_alpha, latents)
+
+theirs = noise
+for t in ddim.timesteps:
+    theirs = ddim.step(predict(theirs, t), t, theirs).prev_sample
+print("equal to diffusers:", torch.allclose(latents, theirs, atol=1e-4))
+
+# %% [markdown]
+# ## Euler by hand
+#
+# There is another way to say the same. Divide everything by $\sqrt{\bar\alpha_t}$. Then the latents are the clean ones plus
+# noise of deviation $\sigma$, with
+#
+# $$\sigma = \sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}$$
+#
+# and going to a lower level is going along a curve whose slope is the predicted noise. The simplest way along a
+# curve is Euler's: a straight step (Karras et al., 2022).
+
+
+# %%
+def euler_step(noise_pred, sigma, next_sigma, latents):
+    return latents + (next_sigma - sigma) * noise_pred
+
+
+from diffusers import EulerDiscreteScheduler
+
+euler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+euler.set_timesteps(num_inference_steps)
+print(
+    f"deviation of the noise: {euler.sigmas[0]:.1f} at first, {euler.sigmas[-2]:.2f} before the last step, then 0"
+)
+
+# %% [markdown]
+# The network was not trained on latents of that size. Before each prediction they are divided by $\sqrt{\sigma^2+1}$, which
+# is what `scale_model_input` does; and the first noise is multiplied by `init_noise_sigma`.
+
+# %%
+latents = noise * euler.init_noise_sigma
+for t, sigma, next_sigma in zip(euler.timesteps, euler.sigmas, euler.sigmas[1:], strict=False):
+    noise_pred = predict(latents / (sigma**2 + 1).sqrt(), t)
+    latents = euler_step(noise_pred, sigma, next_sigma, latents)
+
+theirs = noise * euler.init_noise_sigma
+for t in euler.timesteps:
+    theirs = euler.step(predict(euler.scale_model_input(theirs, t), t), t, theirs).prev_sample
+print("equal to diffusers:", torch.allclose(latents, theirs, atol=1e-3))
+
+# %% [markdown]
+# Both are the same idea in different units: DDIM is Euler's method on the rescaled curve. That is why their pictures are
+# nearly alike.
+#
+# ## Six schedulers, the same noise
+#
+# - **DDPM** adds fresh noise in every step, as training did. It wants many steps.
+# - **DDIM** adds none, and goes straight.
+# - **PNDM**, called PLMS in the first Stable Diffusion scripts, remembers its last predictions and goes along a curve.
+# - **Euler** is DDIM in other units; **Euler ancestral** goes a little too far down and adds fresh noise.
+# - **DPM++** uses two predictions to see how the curve bends.
+#
+# **Predict:** which of them give nearly the same picture, and which another one?
+
+# %%
+names = ["ddpm", "ddim", "pndm", "euler", "euler-a", "dpm++"]
+pictures = [
+    sdcourse.text_to_image(
+        pipe, prompt, guidance_scale=5.0, num_inference_steps=steps, seed=5, scheduler=name, progress=False
+    )[0]
+    for steps in (5, 25)
+    for name in names
+]
+sdcourse.show_images(
+    pictures,
+    titles=[f"{name}, {steps} steps" for steps in (5, 25) for name in names],
+    columns=6,
+    size=112,
+    alt="an astronaut on a horse: with 5 steps some are noise or blur; with 25 all are clear, two are laid out otherwise",
+)
+
+# %% [markdown]
+# With 25 steps, the four without fresh noise agree on the layout: they follow the same curve, some more exactly than
+# others. The two that add noise end somewhere else. With 5 steps they show what they are made of.
+#
+# ## Is it any good? Measure it
+#
+# The judge reads 40 pictures for each scheduler and number of steps. About a minute.
+
+# %% tags=["nbval-ignore-output"]
+from sdcourse.metrics import measure_accuracy
+
+steps_tried = (3, 5, 8, 15)
+accuracy = {}
+for name in names:
+    for steps in steps_tried:
+        measured = measure_accuracy(
+            pipe, judge, n=40, guidance_scale=5.0, num_inference_steps=steps, scheduler=name
+        )
+        accuracy[name, steps] = measured.all_right
+print(f"{'all right':12}" + "".join(f"{steps:>5} steps" for steps in steps_tried))
+for name in names:
+    print(f"{name:12}" + "".join(f"{accuracy[name, steps]:11.0%}" for steps in steps_tried))
+
+# %%
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(6.5, 3), layout="constrained")
+axes = figure.subplots()
+for name, style in zip(names, ("o-", "s--", "^-", "v--", "D:", "P-"), strict=True):
+    axes.plot(steps_tried, [accuracy[name, steps] for steps in steps_tried], style, label=name)
+axes.set(xlabel="steps", ylabel="all right", xscale="log", ylim=(0, 1))
+axes.set_xticks(steps_tried, [str(steps) for steps in steps_tried])
+axes.legend(ncols=2)
+sdcourse.show_image(
+    figure, alt="share of pictures that are all right over the steps, a curve for each scheduler"
+)
+
+# %% [markdown]
+# With few steps the schedulers differ much, with many hardly. So a better scheduler does not draw better pictures; it draws
+# the same ones sooner.
+#
+# ## What does a step cost?
+#
+# **Predict:** DPM++ does more arithmetic in a step than DDIM. Is it slower?
+
+# %% tags=["nbval-ignore-output"]
+import time
+
+seconds = {}
+for name in names:
+    start = time.perf_counter()
+    for seed in range(3):
+        sdcourse.text_to_image(
+            pipe, prompt, num_inference_steps=20, seed=seed, scheduler=name, progress=False
+        )
+    seconds[name] = (time.perf_counter() - start) / 3
+for name in names:
+    print(f"{name:9} {seconds[name] / seconds['ddim']:.2f} times the time of ddim")
+
+# %% [markdown]
+# A step costs what the UNet costs; the scheduler's arithmetic on 256 numbers is nothing. Time is the number of
+# predictions.
+#
+# ## The same picture twice
+#
+# **Predict:** which schedulers give the same picture, when only the noise *inside* the loop comes from another generator?
+
+# %%
+
+
+def sample(scheduler, seed_of_steps, eta=None, num_inference_steps=20):
+    scheduler.set_timesteps(num_inference_steps)
+    generator = torch.Generator().manual_seed(seed_of_steps)
+    options = {} if eta is None else {"eta": eta}
+    latents = noise
+    for t in scheduler.timesteps:
+        latents = scheduler.step(predict(latents, t), t, latents, generator=generator, **options).prev_sample
+    with torch.no_grad():
+        return decode_latents(pipe.vae, latents)
+
+
+rows, titles = [], []
+for eta in (0.0, 0.5, 1.0):
+    for seed in (1, 2, 3):
+        rows.append(sample(ddim, seed, eta))
+        titles.append(f"eta {eta}, generator {seed}")
+for eta in (0, 1, 2):
+    same = torch.equal(rows[3 * eta], rows[3 * eta + 1])
+    print(f"eta {eta / 2}: the same picture from two generators: {same}")
+
+# %%
+sdcourse.show_images(
+    torch.cat(rows),
+    titles=titles,
+    columns=3,
+    size=128,
+    alt="three equal pictures; three alike; three that differ more",
+)
+
+# %% [markdown]
+# DDIM's `eta` says how much fresh noise a step adds: 0 is DDIM, 1 is about DDPM. Without fresh noise, the first noise alone
+# decides, and a seed is a picture. With it, the same seed gives the same picture only with the same program, the same
+# number of steps and the same generator.
+#
+# ## What you built
+#
+# | | fresh noise | remembers | good from about |
+# |---|---|---|---|
+# | DDPM | yes | nothing | 50 steps |
+# | DDIM, Euler | no | nothing | 10 to 20 |
+# | Euler ancestral | yes | nothing | 15 to 25 |
+# | PNDM | no | four predictions | 10 to 20 |
+# | DPM++ | no | one prediction | 8 to 15 |
+#
+# (The numbers are for pocket-sd; large models need a few more.)
+#
+# **Try three things**, each one line:
+#
+# - `ddim.set_timesteps(1)` before the loop by hand, with `num_inference_steps = 1`: what does a single step draw?
+# - `use_karras_sigmas=True` in `EulerDiscreteScheduler.from_config(...)`: other levels, the same number of steps.
+# - `euler.sigmas = euler.sigmas * 1.1` after `set_timesteps`: what does too much noise at every level do?
+#
+# **Papers**
+#
+# - *Denoising Diffusion Implicit Models*, Song, Meng and Ermon, 2021
+# - *Pseudo Numerical Methods for Diffusion Models on Manifolds*, Liu, Ren, Lin and Zhao, 2022
+# - *Elucidating the Design Space of Diffusion-Based Generative Models*, Karras, Aittala, Aila and Laine, 2022
+# - *DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models*, Lu, Zhou, Bao, Chen, Li and Zhu, 2022
