@@ -118,7 +118,7 @@ class PromptExplorer(View):
         code = w.Button(description="As code", tooltip="Show the call that makes this picture")
         code.on_click(lambda _: self._show_code())
         self._unknown, self._code, self._strip = w.HTML(), w.HTML(), w.HBox()
-        self._picture = w.HTML(layout=w.Layout(height=f"{SIDE + 8}px", width=f"{SIDE + 8}px"))
+        self._picture = w.HTML(layout=w.Layout(height=f"{SIDE + 8}px", flex=f"0 0 {SIDE + 8}px"))
         self._name_unknown_words()
         prompt, *rest, _ = self._controls.values()
         left = w.VBox(
@@ -130,10 +130,10 @@ class PromptExplorer(View):
                 w.HBox([save, self._upload, code]),
                 self._code,
             ],
-            layout=w.Layout(width="55%", min_width="320px"),
+            layout=w.Layout(flex="1 1 340px"),
         )
-        right = w.VBox([self._picture, self._status])
-        self.box = w.VBox([w.HBox([left, right], layout=w.Layout(flex_flow="row wrap")), self._strip])
+        body = w.HBox([left, self._picture], layout=w.Layout(flex_flow="row wrap"))
+        self.box = w.VBox([body, self._status, self._strip])
 
     def _changed(self, change):
         self.settings = Settings(**{name: control.value for name, control in self._controls.items()})
