@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .settings import COARSE_STEPS, Settings, render
-from .view import View, as_html, controls
+from .view import View, as_html
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,19 +28,17 @@ class PromptExplorer(View):
 
     Args:
         pipe: a `StableDiffusionPipeline`.
-        threaded: draw in a thread, so that the notebook stays free; None does so wherever threads can show
-            something, which they cannot in Colab.
         settings: what `Settings` has: prompt, negative_prompt, guidance_scale, num_inference_steps, seed,
             scheduler.
 
     Attributes:
-        settings: of the controls as they stand.
         history: the last settings with their pictures.
     """
 
     def __init__(self, pipe, threaded: bool | None = None, **settings):
-        super().__init__(threaded)
-        self.pipe, self.settings, self.history = pipe, Settings(**settings), []
+        names = ("prompt", "negative_prompt", "guidance_scale", "num_inference_steps", "scheduler", "seed")
+        super().__init__(Settings(**settings), names, threaded)
+        self.pipe, self.history = pipe, []
         self._pictures = OrderedDict()
         self._build()
         self._latest.request(self.settings)
@@ -103,10 +101,6 @@ class PromptExplorer(View):
     def _build(self):
         import ipywidgets as w
 
-        names = ("prompt", "negative_prompt", "guidance_scale", "num_inference_steps", "scheduler", "seed")
-        self._controls = controls(self.settings, *names)
-        for control in self._controls.values():
-            control.observe(self._changed, "value")
         seed = self._controls["seed"]
         seed.layout.width = "70%"
         dice = w.Button(description="Another seed", icon="random", tooltip="Draw with a random seed")
@@ -136,9 +130,8 @@ class PromptExplorer(View):
         self.box = w.VBox([body, self._status, self._strip])
 
     def _changed(self, change):
-        self.settings = Settings(**{name: control.value for name, control in self._controls.items()})
+        super()._changed(change)
         self._name_unknown_words()
-        self._latest.request(self.settings)
 
     def _show_settings(self, settings: Settings):
         """Move all controls, and draw once."""

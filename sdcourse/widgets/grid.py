@@ -38,8 +38,8 @@ class XYGrid(View):
     ):
         import ipywidgets as w
 
-        super().__init__(threaded)
-        self.pipe, self.settings = pipe, Settings(**settings)
+        super().__init__(Settings(**settings), (), threaded)
+        self.pipe = pipe
         for name, values in ((x, x_values), (y, y_values)):
             check_name("setting", name, vars(self.settings))
             if not values:

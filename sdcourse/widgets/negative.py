@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from .settings import Settings, render
-from .view import View, as_html, controls
+from .view import View, as_html
 from .walk import walk
 
 SIDE = 224  # pixels of one picture on the screen
@@ -49,11 +49,9 @@ class NegativePromptLab(View):
     def __init__(self, pipe, threaded: bool | None = None, **settings):
         import ipywidgets as w
 
-        super().__init__(threaded)
-        self.pipe, self.settings = pipe, Settings(**{"negative_prompt": "a white hat", **settings})
-        self._controls = controls(self.settings, "prompt", "negative_prompt", "guidance_scale", "seed")
-        for control in self._controls.values():
-            control.observe(self._changed, "value")
+        settings = Settings(**{"negative_prompt": "a white hat", **settings})
+        super().__init__(settings, ("prompt", "negative_prompt", "guidance_scale", "seed"), threaded)
+        self.pipe = pipe
         self._controls["guidance_scale"].continuous_update = False
         self._cells = [w.HTML(layout=w.Layout(width=f"{SIDE + 12}px")) for _ in range(2)]
         self._curves = w.HTML()
@@ -65,11 +63,6 @@ class NegativePromptLab(View):
 
     def describe(self) -> str:
         return f"without and with the negative prompt: {self.settings.describe()}"
-
-    def _changed(self, change):
-        values = {name: control.value for name, control in self._controls.items()}
-        self.settings = replace(self.settings, **values)
-        self._latest.request(self.settings)
 
     def _draw(self, settings, check):
         from sdcourse.images import image_grid, to_pil

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .settings import Settings, render
-from .view import View, as_html, controls
+from .view import View, as_html
 
 SIDE = 128  # pixels of one picture on the screen
 
@@ -29,12 +29,8 @@ class GuidanceSweep(View):
     ):
         import ipywidgets as w
 
-        super().__init__(threaded)
+        super().__init__(Settings(**settings), ("prompt", "negative_prompt", "seed"), threaded)
         self.pipe, self.scales, self.judge = pipe, tuple(float(scale) for scale in scales), judge
-        self.settings = Settings(**settings)
-        self._controls = controls(self.settings, "prompt", "negative_prompt", "seed")
-        for control in self._controls.values():
-            control.observe(self._changed, "value")
         cell = w.Layout(width=f"{SIDE + 16}px")
         self._cells = [w.HTML(layout=cell) for _ in self.scales]
         strip = w.HBox(self._cells, layout=w.Layout(flex_flow="row wrap", min_height=f"{SIDE + 80}px"))
@@ -44,11 +40,6 @@ class GuidanceSweep(View):
     def describe(self) -> str:
         scales = ", ".join(f"{scale:g}" for scale in self.scales)
         return f"{self.settings.prompt}, seed {self.settings.seed}, at the scales {scales}"
-
-    def _changed(self, change):
-        values = {name: control.value for name, control in self._controls.items()}
-        self.settings = replace(self.settings, **values)
-        self._latest.request(self.settings)
 
     def _draw(self, settings, check):
         from sdcourse.images import image_grid

@@ -1,10 +1,9 @@
 """Every step of one picture: noisy latents, the guess of the finished picture, and where the prompt pulls."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .settings import Settings
-from .view import View, as_html, controls
+from .view import View, as_html
 from .walk import walk
 
 if TYPE_CHECKING:
@@ -45,13 +44,9 @@ class TrajectoryViewer(View):
     def __init__(self, pipe, threaded: bool | None = None, **settings):
         import ipywidgets as w
 
-        super().__init__(threaded)
-        self.pipe, self.settings, self._steps = pipe, Settings(**{**settings, "scheduler": "ddim"}), []
-        self._controls = controls(
-            self.settings, "prompt", "negative_prompt", "guidance_scale", "num_inference_steps", "seed"
-        )
-        for control in self._controls.values():
-            control.observe(self._changed, "value")
+        names = ("prompt", "negative_prompt", "guidance_scale", "num_inference_steps", "seed")
+        super().__init__(Settings(**{**settings, "scheduler": "ddim"}), names, threaded)
+        self.pipe, self._steps = pipe, []
         self._controls["guidance_scale"].continuous_update = False
         self._slider = w.IntSlider(
             0, min=0, max=0, description="Step", layout=w.Layout(width="98%"),
@@ -65,11 +60,6 @@ class TrajectoryViewer(View):
 
     def describe(self) -> str:
         return f"step {self._slider.value}: {self.settings.describe()}"
-
-    def _changed(self, change):
-        values = {name: control.value for name, control in self._controls.items()}
-        self.settings = replace(self.settings, **values)
-        self._latest.request(self.settings)
 
     def _draw(self, settings, check):
         self._say("drawing every step …")

@@ -3,10 +3,12 @@
 import base64
 import io
 import sys
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .latest import Latest, Stale
+from .settings import Settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,22 +17,32 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class View:
-    """A box of controls whose changes are wishes, and `_draw(wish, check)`, which fulfils them.
+    """A box of controls whose changes are wishes, and `_draw(settings, check)`, which fulfils them.
+
+    Args:
+        settings: what is drawn first.
+        names: the settings that get a control.
+        threaded: draw in a thread, so that the notebook stays free; None does so wherever threads can show
+            something, which they cannot in Colab.
 
     Attributes:
+        settings: of the controls as they stand.
         box: the ipywidgets box that a notebook shows.
         image: the last finished picture, or None; viewers without a kernel show it.
         last_error: the last exception, for whoever wants more than its sentence.
     """
 
-    def __init__(self, threaded: bool | None):
+    def __init__(self, settings: Settings, names: tuple[str, ...], threaded: bool | None):
         import ipywidgets as w
 
-        self.image, self.last_error = None, None
+        self.settings, self.image, self.last_error = settings, None, None
         if threaded is None:
-            threaded = "google.colab" not in sys.modules  # Colab never shows what a thread has done
+            threaded = "google.colab" not in sys.modules
         self._latest = Latest(self._work, threaded)
         self._status = w.HTML()
+        self._controls = make_controls(settings, names)
+        for control in self._controls.values():
+            control.observe(self._changed, "value")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Until all is drawn; False if `timeout` seconds were not enough."""
@@ -40,12 +52,17 @@ class View:
         """What is shown, one line: the alternative text of the picture."""
         raise NotImplementedError
 
-    def _draw(self, wish: Any, check) -> None:
+    def _draw(self, settings: Settings, check) -> None:
         raise NotImplementedError
 
-    def _work(self, wish, check):
+    def _changed(self, change):
+        values = {name: control.value for name, control in self._controls.items()}
+        self.settings = replace(self.settings, **values)
+        self._latest.request(self.settings)
+
+    def _work(self, settings, check):
         try:
-            self._draw(wish, check)
+            self._draw(settings, check)
         except Stale:
             raise
         except Exception as error:  # in a thread it would vanish
@@ -77,8 +94,8 @@ class View:
         return bundle
 
 
-def controls(settings: Any, *names: str) -> dict:
-    """The controls of these settings, each with a label, in their order."""
+def make_controls(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
+    """ipywidgets for these settings, each with a label, in their order."""
     import ipywidgets as w
 
     from sdcourse.sampling import SCHEDULERS
