@@ -66,7 +66,7 @@ GuidanceSweep(pipe, scales=(0, 1, 2, 4, 12), judge=judge, prompt=prompt, seed=3)
 # %% tags=["nbval-ignore-output"]
 from sdcourse.metrics import attribute_accuracy, diversity, draw_pictures, evaluation_prompts
 
-prompts = evaluation_prompts("train")[:24]
+prompts = evaluation_prompts(24)
 texts = [p.text for p in prompts for _ in range(3)]  # three pictures of each
 curves = {}
 for scale in (1.0, 2.0, 4.0, 8.0, 16.0):

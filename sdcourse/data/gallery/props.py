@@ -8,8 +8,8 @@ from .pen import GREEN, MAIN, WHITE, WOOD, Pen, dark, light
 
 
 def top_hat(p: Pen, u):
-    p.blob([(31, 26), (50, 22), (69, 26), (66, 78), (34, 78)], MAIN, outline=2.5)
-    p.polygon([(33.5, 62), (66.5, 62), (66, 74), (34, 74)], dark(0.5), outline=0)
+    p.blob([(30, 32), (50, 28), (70, 32), (66, 78), (34, 78)], MAIN, outline=2.5)
+    p.polygon([(33.5, 61), (66.5, 61), (66, 73), (34, 73)], dark(0.5), outline=0)
     p.ellipse(50, 79, 38, 7.5, MAIN, outline=2.5)
 
 
@@ -20,31 +20,31 @@ def cap(p: Pen, u):
 
 
 def party_hat(p: Pen, u):
-    p.polygon([(27, 82), (50, 14), (73, 82)], MAIN, outline=2.5)
+    p.polygon([(27, 82), (50, 20), (73, 82)], MAIN, outline=2.5)
     p.polygon([(37.5, 52), (42, 38), (60, 46), (62.5, 52)], light(0.7), outline=0)
     p.polygon([(29, 76), (33, 64), (67, 69), (71, 78)], light(0.7), outline=0)
-    p.ellipse(50, 14, 9, 9, WHITE, outline=2)
+    p.ellipse(50, 20, 10, 10, WHITE, outline=2)
 
 
 def crown(p: Pen, u):
-    p.polygon([(20, 84), (16, 40), (35, 60), (50, 32), (65, 60), (84, 40), (80, 84)], MAIN, outline=2.5)
-    for x, y in ((16, 40), (50, 32), (84, 40)):
-        p.ellipse(x, y, 6, 6, light(0.4), outline=1.5)
+    p.polygon([(21, 84), (14, 40), (34, 63), (50, 32), (66, 63), (86, 40), (79, 84)], MAIN, outline=2.5)
+    for x, y in ((14, 40), (50, 32), (86, 40)):
+        p.ellipse(x, y, 7, 7, light(0.6), outline=1.5)
     for x in (34, 50, 66):
         p.ellipse(x, 72, 4.5, 4.5, light(0.75), outline=0)
 
 
 def scarf(p: Pen, u):
-    p.polygon([(58, 40), (76, 42), (82, 84), (64, 86)], dark(0.12), outline=2.5)
-    p.blob([(18, 32), (50, 38), (82, 32), (84, 48), (50, 56), (16, 48)], MAIN, outline=2.5)
-    for x in (68, 76):
-        p.polygon([(x, 74), (x + 5, 74), (x + 6, 85), (x + 1, 85)], light(0.6), outline=0)
+    p.polygon([(56, 40), (78, 42), (84, 88), (60, 90)], dark(0.12), outline=2.5)
+    p.blob([(18, 29), (50, 35), (82, 29), (85, 49), (50, 58), (15, 49)], MAIN, outline=2.5)
+    for x in (66, 75):
+        p.polygon([(x, 77), (x + 5, 77), (x + 6, 89), (x + 1, 89)], light(0.6), outline=0)
 
 
 def balloon(p: Pen, u):
     p.stroke([(50, 50), (47, 70), (52, 84), (50, 98)], 2.5, dark(0.45), outline=0)
     p.polygon([(45, 56), (55, 56), (50, 49)], dark(0.2), outline=1.2)
-    p.ellipse(50, 28, 21, 25, MAIN, outline=2)
+    p.ellipse(50, 27, 23, 26, MAIN, outline=2)
     p.ellipse(43, 19, 5, 7.5, light(0.7), outline=0, tilt=25)
 
 

@@ -23,7 +23,7 @@ from .subjects import SUBJECTS
 BATCH = 32  # scenes painted together: small enough to stay in the processor's cache
 MAX_SIZE = 512
 LAYERS = ("mount", "subject", "accessory", "hat")  # mask values 1 to 4; 0 is the background
-HAT_WIDTH = 52  # units of a hat or scarf that match the width of its anchor
+HAT_WIDTH = 42  # units of a hat or scarf that match the width of its anchor
 
 _DRAWINGS = {**SUBJECTS, **HATS, **ACCESSORIES, **PLACES}
 # Where a drawing is held when it is put onto an anchor, in its own units.
@@ -160,7 +160,7 @@ def _balloon(hand) -> Placement:
     """A string from the hand to a balloon in the upper corner on the hand's side."""
     corner = np.array([0.17 if hand[0] < 0.5 else 0.83, 0.2])
     right, up = corner[0] - hand[0], hand[1] - corner[1]
-    scale = np.clip(np.hypot(right, up) / 0.62, 0.42, 0.6)  # from hand to balloon are 62 units
+    scale = np.clip(np.hypot(right, up) / 0.62, 0.5, 0.68)  # from hand to balloon are 62 units
     return Placement(hand, _GRIPS["balloon"], scale, 1.0, np.degrees(np.arctan2(right, up)))
 
 
@@ -172,7 +172,7 @@ def _layers(scene: Scene, level: int) -> list[tuple[int, str, int, Placement, st
         mount = Placement(at, (50, 96), 0.72 * scale / 0.74, scene.stretch, 0, scene.flip)
         back = _drawing("horse", scene.variant, level)[1]["back"]
         layers.append((0, "horse", scene.variant, mount, scene.mount_color))
-        at, scale = mount.point(back.x, back.y + 15), 0.64 * scale / 0.74
+        at, scale = mount.point(back.x, back.y + 15), 0.7 * scale / 0.74
     elif scene.relation == "sitting on a branch":
         at, scale = (scene.x, scene.y - 0.12), 0.85 * scale
         layers.append(

@@ -158,6 +158,12 @@ def random_scenes(n: int, seed: int = 0, split: str = "train") -> list[Scene]:
     return scenes
 
 
+def _hat_color(u: float) -> str:
+    """One hat in four is white, so that the negative prompt "a white hat" has something to take away."""
+    colors = ("white", "white", *COLORS)
+    return colors[int(u * len(colors))]
+
+
 def _random_scene(rng: np.random.Generator) -> Scene:
     u = rng.random(24).tolist()
 
@@ -175,21 +181,21 @@ def _random_scene(rng: np.random.Generator) -> Scene:
         hat = pick(HATS[1:], 4) if u[5] < 0.5 else "none"
         accessory = pick(ACCESSORIES[1:], 6) if u[7] < 0.3 else "none"
     # Room above the head for what is worn there.
-    lowest, highest = (0.66, 0.86) if hat == "none" else (0.62, 0.76)
+    lowest, highest = (0.66, 0.86) if hat == "none" else (0.62, 0.72)
     if relation == "riding a horse":
         highest -= 0.08
     return Scene(
         subject=subject,
         color=color,
         hat=hat,
-        hat_color="none" if hat == "none" else pick(tuple(COLORS), 8),
+        hat_color="none" if hat == "none" else _hat_color(u[8]),
         accessory=accessory,
         accessory_color="none" if accessory == "none" else pick(tuple(COLORS), 9),
         relation=relation,
         background=pick(BACKGROUNDS, 10),
         style=pick(STYLES, 11),
         x=0.5 + 0.2 * (u[12] - 0.5),
-        y=0.90 + 0.06 * u[13],
+        y=0.91 + 0.06 * u[13],
         scale=lowest + (highest - lowest) * u[14],
         stretch=0.93 + 0.14 * u[15],
         tilt=8 * (u[16] - 0.5),

@@ -86,7 +86,7 @@ def collie(p: Pen, u):
     )
     p.eyes(x, 33, 11, 3.8, rgb(100, 62, 30))
     p.ellipse(x, 59, 5, 4, DARK, outline=0)
-    p.anchors = dict(head=Anchor(x, 16, 32, lean), neck=Anchor(50 + lean / 2, 66, 38), hand=Anchor(24, 82, 5))
+    p.anchors = dict(head=Anchor(x, 18, 35, lean), neck=Anchor(50 + lean / 2, 66, 38), hand=Anchor(24, 82, 5))
 
 
 def hamster(p: Pen, u):
@@ -135,7 +135,7 @@ def squirrel(p: Pen, u):
     p.ellipse(26, 70, 7, 8, rgb(160, 104, 50))
     p.ellipse(26, 64, 8, 4, rgb(110, 70, 36))
     p.stroke([(44, 66), (34, 70), (29, 70)], 6, MAIN)
-    p.anchors = dict(head=Anchor(x, y - 16, 28), neck=Anchor(40, 55, 28), hand=Anchor(28, 68, 5))
+    p.anchors = dict(head=Anchor(x, y - 15, 34), neck=Anchor(40, 55, 28), hand=Anchor(28, 68, 5))
 
 
 def rabbit(p: Pen, u):
@@ -164,7 +164,7 @@ def rabbit(p: Pen, u):
     p.eyes(x, 41, 10, 4.4, rgb(150, 70, 80))
     p.ellipse(x, 49, 3.2, 2.4, PINK, outline=0)
     p.box(x - 2.4, 54, x + 2.4, 59, WHITE, outline=0.6)
-    p.anchors = dict(head=Anchor(x, 28, 28), neck=Anchor(50, 63, 28), hand=Anchor(29, 84, 5))
+    p.anchors = dict(head=Anchor(x, 29, 34), neck=Anchor(50, 63, 28), hand=Anchor(29, 84, 5))
 
 
 def bird(p: Pen, u):
@@ -180,7 +180,7 @@ def bird(p: Pen, u):
     p.polygon([(24, y - 5), (6, y + 4), (25, y + 9)], rgb(245, 165, 45))
     p.ellipse(38, y, 20, 18, MAIN)
     p.eye(33, y - 3, 4.8)
-    p.anchors = dict(head=Anchor(39, y - 16, 28), neck=Anchor(40, 51, 30), hand=Anchor(30, 76, 5))
+    p.anchors = dict(head=Anchor(39, y - 15, 34), neck=Anchor(40, 51, 30), hand=Anchor(30, 76, 5))
 
 
 def fish(p: Pen, u):
@@ -218,7 +218,7 @@ def horse(p: Pen, u):
     p.eye(22, y + 5, 3.6)
     p.ellipse(6.5, y + 18, 1.4, 1.4, DARK, outline=0)
     p.anchors = dict(
-        head=Anchor(28, y - 5, 24, 4),
+        head=Anchor(27, y - 3, 32, 4),
         neck=Anchor(34, 48, 26, 20),
         hand=Anchor(30, 60, 5),
         back=Anchor(58, 50, 40),
@@ -242,7 +242,7 @@ def elephant(p: Pen, u):
     p.blob([(40, 31), (50, 32), (52, 46), (45, 56), (40, 48)], light(0.35), outline=0)
     p.eye(22, 40, 3.8)
     p.anchors = dict(
-        head=Anchor(27, 24, 28, -6), neck=Anchor(30, 64, 22), hand=Anchor(6, 84, 5), back=Anchor(64, 32, 40)
+        head=Anchor(27, 25, 35, -6), neck=Anchor(32, 64, 30), hand=Anchor(6, 84, 5), back=Anchor(64, 32, 40)
     )
 
 
