@@ -27,13 +27,14 @@ image = sdcourse.text_to_image(pipe, prompt, guidance_scale=5.0, seed=2)[0]
 sdcourse.show_image(
     image,
     title=f"{prompt} · scale 5 · seed 2",
-    alt="an astronaut with a dark visor on a brown horse, all a little blurred",
+    alt="an astronaut in green with a balloon, on a black horse at the sea, all a little blurred",
 )
 
 # %% [markdown]
 # The picture is 64 pixels wide and shown enlarged. A network that was trained on nothing but our own drawings
-# made it, from noise and a sentence. It is soft, because one of its parts keeps no fine lines (lesson 04 is about
-# that one). Training took about five hours on two CPU cores. How good the result is, you measure below.
+# made it, from noise and a sentence. What the sentence leaves open (colours, the place, a balloon) is drawn at random.
+# The picture is soft, because one of its parts keeps no fine lines (lesson 04 is about
+# that one). Training took about eight and a half hours on two CPU cores. How good the result is, you measure below.
 
 # %%
 prompt = "a photograph of a puppy"

@@ -167,7 +167,7 @@ if encode_result.correct and decode_result.correct and loop_result.correct:
     sdcourse.show_image(
         decode_latents(pipe.vae, latents),
         title="your loop · Euler · scale 5 · 25 steps · seed 3",
-        alt="a soft painting of a dog in a tall hat",
+        alt="a soft painting of a red dog in a red hat, in a forest",
     )
 
 # %% [markdown]
