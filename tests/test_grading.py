@@ -159,7 +159,7 @@ def test_an_answer_that_hangs_or_a_notebook_that_eats_memory_costs_only_its_own_
     assert a == table(
         best_pair="correct", merge="correct", layout="correct", causal_mask="crashed", rest="crashed"
     )
-    # The cell fails, or the system ends the process; where the cell fails, some answers find no memory either.
+    # The cell fails, or the system ends the process; where the cell fails, other answers may lack memory too.
     assert set(b) == set(NAMES) and set(b.values()) <= {"correct", "not yet", "crashed"}
 
 
