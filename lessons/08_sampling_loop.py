@@ -228,9 +228,7 @@ import numpy as np
 
 settings = dict(guidance_scale=5.0, num_inference_steps=25)
 
-from_library = sdcourse.text_to_image(pipe, prompt, seed=seed, scheduler="ddim", progress=False, **settings)[
-    0
-]
+[from_library] = sdcourse.text_to_image(pipe, prompt, seed=seed, scheduler="ddim", progress=False, **settings)
 
 pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
 pipe.set_progress_bar_config(disable=True)
