@@ -284,3 +284,27 @@ def test_gradients_of_processes_are_averaged(monkeypatch):
     loop.average_gradients(list(model.parameters()))
     got = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
     assert torch.allclose(got, (1 + torch.arange(len(got))) / 2)
+
+
+def test_the_small_models_on_pixels_are_trained_and_can_be_loaded(tmp_path, monkeypatch):
+    from itertools import repeat
+
+    from diffusers import DDPMScheduler, UNet2DModel
+
+    from sdcourse.models.judge import Judge
+    from sdcourse.training import pixels, recipes
+
+    batch = {"images": torch.randn(8, 1, 32, 32), "labels": torch.arange(8)}
+    monkeypatch.setattr(pixels, "fashion_batches", lambda seed: repeat(batch))
+    for name, channels, classes in (
+        ("fashion", 1, 11),
+        ("fashion-unconditional", 1, None),
+        ("gallery-pixels", 3, None),
+    ):
+        recipes.train(name, tmp_path, 1.0, "cpu")
+        unet = UNet2DModel.from_pretrained(tmp_path / name / "unet")
+        assert (unet.config.in_channels, unet.config.num_class_embeds) == (channels, classes)
+        assert DDPMScheduler.from_pretrained(tmp_path / name / "scheduler").config.beta_schedule == "linear"
+    recipes.train("fashion-judge", tmp_path, 1.0, "cpu")
+    [reading, *_] = Judge.load(tmp_path / "fashion-judge").read(batch["images"])
+    assert reading["class"] in pixels.CLASSES

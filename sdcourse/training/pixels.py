@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from diffusers.training_utils import compute_snr
 
 from sdcourse.data import BatchLoader, load_fashion
@@ -91,8 +91,9 @@ def _train(
 ) -> UNet2DModel:  # fmt: skip
     torch.manual_seed(seed)
     unet = start_from(folder / name / "unet", UNet2DModel, make).to(device)
-    # The fused attention's backward pass is slow on a CPU.
-    unet.set_attn_processor(AttnProcessor())
+    for module in unet.modules():
+        if isinstance(module, Attention):  # the fused one's backward pass is slow on a CPU
+            module.set_processor(AttnProcessor())
     scheduler, batch = make_pixel_scheduler(), batches(seed)
 
     def compute_loss(step):
