@@ -160,8 +160,8 @@ lab
 
 # %% [markdown]
 # On the right: how far the prompt and the negative prompt pull away from the unconditional prediction, step by step, and
-# the cosine between both. They pull mostly the same way, because a cat in a hat and a white hat have much in common. What
-# is subtracted is what they share with white hats, and what is left is the rest.
+# the cosine between both. It is small and positive: a cat in a hat and a white hat have something in common, the hat, and
+# differ in the rest. Guidance leads away from what is white, and the prompt sees to it that a hat stays.
 #
 # ## Two pictures prove nothing. Count
 #
