@@ -398,7 +398,232 @@ def _(unet, scheduler, images, loss, guidance_strength, num_inference_steps):
     return _sample(unet, scheduler, images, loss, guidance_strength or 1.0, num_inference_steps)
 
 
-# 4 · label dropout --------------------------------------------------------------------------
+# 4 · a text as the wish ----------------------------------------------------------------------
+
+text = Exercise("03-text-loss", "text_loss", "make a sentence the wish, in the eyes of CLIP")
+
+
+def _text_loss(image_embeds, text_embeds, *, one=1.0, unit=(1, 1), reduce=torch.mean):
+    """1 minus the cosine, with each mistake that can be made in it as an option."""
+    pictures, texts = image_embeds, text_embeds
+    if unit[0]:
+        pictures = pictures / pictures.norm(dim=-1, keepdim=True)
+    if unit[1]:
+        texts = texts / texts.norm(dim=-1, keepdim=True)
+    return reduce(one - (pictures * texts).sum(-1))
+
+
+@text.case
+def _(answer):
+    image_embeds, text_embeds = 3 * torch.randn(5, 8), 2 * torch.randn(1, 8)
+    expect_tensor(answer(image_embeds, text_embeds), ())
+
+    def other(**mistake):
+        return lambda: _text_loss(image_embeds, text_embeds, **mistake)
+
+    expect_close(
+        answer(4 * text_embeds.expand(3, 8), text_embeds),
+        0.0,
+        "Pictures that point the same way as the text should have the loss 0, whatever their length.",
+        {
+            "Yours is the product of embeddings as they come: bring both to length 1 first.": (
+                lambda: _text_loss(4 * text_embeds.expand(3, 8), text_embeds, unit=(0, 0))
+            ),
+            "Yours leaves the pictures' embeddings as long as they are.": (
+                lambda: _text_loss(4 * text_embeds.expand(3, 8), text_embeds, unit=(0, 1))
+            ),
+            "Yours leaves the text's embedding as long as it is.": (
+                lambda: _text_loss(4 * text_embeds.expand(3, 8), text_embeds, unit=(1, 0))
+            ),
+            "Yours is the cosine itself, which is large where the wish is met: a loss is 1 minus that.": 1.0,
+            "Yours is minus the cosine: the same gradient, but say 1 minus, so that 0 is the best.": -1.0,
+        },
+        tolerance=1e-5,
+    )
+    expect_close(
+        answer(image_embeds, text_embeds),
+        other()(),
+        "For five random pictures the loss should be the mean of 1 minus the cosine.",
+        {"Yours is a sum over pictures: take the mean.": other(reduce=torch.sum)},
+        tolerance=1e-5,
+    )
+
+
+@text.case
+def _(answer):
+    image_embeds = torch.randn(2, 8, requires_grad=True)
+    value = answer(image_embeds, torch.randn(1, 8))
+    expect(
+        value.requires_grad, "The loss has no gradient to the pictures: compute it without no_grad or detach."
+    )
+
+
+@text.rejects("bring both to length 1")
+def _(*arguments):
+    return _text_loss(*arguments, unit=(0, 0))
+
+
+@text.rejects("the pictures' embeddings as long")
+def _(*arguments):
+    return _text_loss(*arguments, unit=(0, 1))
+
+
+@text.rejects("the text's embedding as long")
+def _(*arguments):
+    return _text_loss(*arguments, unit=(1, 0))
+
+
+@text.rejects("the cosine itself")
+def _(*arguments):
+    return 1 - _text_loss(*arguments)
+
+
+@text.rejects("minus the cosine")
+def _(*arguments):
+    return _text_loss(*arguments, one=0.0)
+
+
+@text.rejects("a sum over pictures")
+def _(*arguments):
+    return _text_loss(*arguments, reduce=torch.sum)
+
+
+@text.rejects("should have the shape ()")
+def _(*arguments):
+    return _text_loss(*arguments, reduce=lambda x: x)
+
+
+@text.rejects("has no gradient")
+def _(*arguments):
+    return _text_loss(*arguments).detach()
+
+
+# 5 · a classifier as the wish ----------------------------------------------------------------
+
+by_classifier = Exercise(
+    "03-classifier", "classifier_guidance", "let a classifier pull a model that never heard of classes"
+)
+
+
+class Linear(torch.nn.Module):
+    """A classifier of noisy pictures whose answer depends on the timestep."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.randn(48, 5, generator=torch.Generator().manual_seed(1))
+
+    def forward(self, images, timesteps):
+        return images.flatten(1) @ self.table * (1 + timesteps[:, None] / 500)
+
+
+def _by_classifier(
+    classifier, noise_pred, images, t, labels, scale, *, sign=-1, share="noise", log=True, mean=False
+):
+    """The guided prediction, with each mistake that can be made in it as an option."""
+    images = images.detach().requires_grad_()
+    logits = classifier(images, torch.full((len(images),), int(t)))
+    values = logits.log_softmax(1) if log else logits
+    chosen = values[range(len(labels)), labels]
+    [gradient] = torch.autograd.grad(chosen.mean() if mean else chosen.sum(), images)
+    alpha = ALPHAS_CUMPROD[t]
+    factor = {"noise": (1 - alpha).sqrt(), "signal": alpha.sqrt(), "variance": 1 - alpha, "none": 1.0}[share]
+    return noise_pred + sign * scale * factor * gradient
+
+
+@by_classifier.case
+def _(answer):
+    images, noise_pred = torch.randn(2, 3, 3, 4, 4)
+    labels, t = torch.tensor([0, 4, 2]), torch.tensor(300)
+    given = (Linear(), noise_pred, images, t, labels)
+    got = answer(*given, ALPHAS_CUMPROD, 2.0)
+    expect_tensor(got, (3, 3, 4, 4))
+
+    def other(**mistake):
+        return lambda: _by_classifier(*given, 2.0, **mistake)
+
+    expect_close(
+        got.detach(),
+        other()(),
+        "At t = 300 and scale 2 the prediction should lose 2·√(1-ᾱ) times the gradient of log p(label).",
+        {
+            "Yours adds it: less of that noise would then make the class less likely.": other(sign=1),
+            "Yours takes √ᾱ, the share of the signal; the prediction is of noise, whose share is √(1-ᾱ).": (
+                other(share="signal")
+            ),
+            "Yours takes 1-ᾱ without the root.": other(share="variance"),
+            "Yours leaves √(1-ᾱ) out.": other(share="none"),
+            "Yours takes the logit itself: log_softmax makes it a log-probability.": other(log=False),
+            "Yours takes the mean over the pictures: the more of them, the weaker the pull. Sum them.": (
+                other(mean=True)
+            ),
+        },
+        tolerance=1e-4,
+    )
+    expect(not got.requires_grad, "The result carries a gradient: the loop would remember every step.")
+
+
+@by_classifier.case
+def _(answer):
+    images, noise_pred = torch.randn(2, 2, 3, 4, 4)
+    given = (Linear(), noise_pred, images, torch.tensor(850), torch.tensor([1, 1]))
+    expect_close(
+        answer(*given, ALPHAS_CUMPROD, 0.0),
+        noise_pred,
+        "At scale 0 the prediction should stay what it is.",
+    )
+    expect_close(
+        answer(*given, ALPHAS_CUMPROD, 5.0).detach(),
+        _by_classifier(*given, 5.0),
+        "At t = 300 yours is right, at t = 850 it is not: the classifier and ᾱ both need t.",
+        tolerance=1e-3,
+    )
+
+
+def _guide(classifier, noise_pred, images, t, labels, alphas_cumprod, scale, **mistake):
+    return _by_classifier(classifier, noise_pred, images, t, labels, scale, **mistake)
+
+
+@by_classifier.rejects("Yours adds it")
+def _(*arguments):
+    return _guide(*arguments, sign=1)
+
+
+@by_classifier.rejects("the share of the signal")
+def _(*arguments):
+    return _guide(*arguments, share="signal")
+
+
+@by_classifier.rejects("without the root")
+def _(*arguments):
+    return _guide(*arguments, share="variance")
+
+
+@by_classifier.rejects("leaves √(1-ᾱ) out")
+def _(*arguments):
+    return _guide(*arguments, share="none")
+
+
+@by_classifier.rejects("log_softmax")
+def _(*arguments):
+    return _guide(*arguments, log=False)
+
+
+@by_classifier.rejects("the weaker the pull")
+def _(*arguments):
+    return _guide(*arguments, mean=True)
+
+
+@by_classifier.rejects("would remember every step")
+def _(*arguments):
+    return _guide(*arguments) + torch.zeros(1, requires_grad=True)
+
+
+@by_classifier.rejects("both need t")
+def _(classifier, noise_pred, images, t, labels, alphas_cumprod, scale):
+    return _by_classifier(classifier, noise_pred, images, torch.tensor(300), labels, scale)
+
+
+# 6 · label dropout --------------------------------------------------------------------------
 
 dropout = Exercise(
     "03-label-dropout", "drop_labels", "prepare a model for classifier-free guidance with one line"
@@ -492,7 +717,7 @@ def _(labels, probability, null_label):
     return torch.where(chance < probability, null_label, labels)
 
 
-# 5 · both predictions in one call -----------------------------------------------------------
+# 7 · both predictions in one call -----------------------------------------------------------
 
 both = Exercise(
     "03-guided-prediction",

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 03 · Exercises: guidance
 #
-# Five exercises on two ways to make a diffusion model do what you want: pull it by a loss, without training anything, or
+# Seven exercises on two ways to make a diffusion model do what you want: pull it by a loss, without training anything, or
 # let it exaggerate what a class changes. Each has a function to write, hints that open when you click them, and a
 # check. A check says *not attempted*, *not yet* with the likely mistake, or *correct*. Nothing breaks if you leave
 # one out.
@@ -144,7 +144,95 @@ if downhill_result.correct and loop_result.correct:
     )
 
 # %% [markdown]
-# ## 4 · Label dropout
+# ## 4 · A text as the wish
+#
+# CLIP turns pictures and texts into vectors, *embeddings*, that point the same way where they fit (lesson 05). The
+# cosine of the angle between two of them is 1 where they point the same way. Make a loss of it: 0 for pictures that fit
+# the text perfectly.
+
+
+# %%
+def text_loss(image_embeds, text_embeds):
+    """The mean over pictures of 1 minus the cosine, a number with a gradient.
+
+    Args:
+        image_embeds: (n, d), of any length.
+        text_embeds: (1, d), of any length.
+    """
+    ### BEGIN SOLUTION
+    image_embeds = torch.nn.functional.normalize(image_embeds, dim=-1)
+    text_embeds = torch.nn.functional.normalize(text_embeds, dim=-1)
+    return 1 - (image_embeds * text_embeds).sum(-1).mean()
+    ### END SOLUTION
+
+
+text_result = check("03-text-loss", text_loss)
+text_result
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The cosine is the sum of the products, after both have been brought to length
+# 1.</details>
+# <details><summary>Hint 2</summary><code>torch.nn.functional.normalize(x, dim=-1)</code> brings each row to length
+# 1.</details>
+#
+# With it, your loop draws by text, with a model that never read a word.
+
+# %%
+if downhill_result.correct and loop_result.correct and text_result.correct:
+    clip, tokenizer = sdcourse.load_clip()
+    tokens = tokenizer(["a house in the snow"], return_tensors="pt")
+    text_embeds = clip.get_text_features(**tokens).pooler_output.detach()  # (1, 128)
+
+    def fits_text(images):
+        large = torch.nn.functional.interpolate(images.clamp(-1, 1), size=64, mode="bilinear")
+        return text_loss(clip.get_image_features(large).pooler_output, text_embeds) * len(images)
+
+    images = sample_with_loss(unet, scheduler, noise, fits_text, 60, 40)
+    print(f"distance from the text: {fits_text(images).item() / len(images):.2f}")
+    sdcourse.show_images(
+        images.clamp(-1, 1) / 2 + 0.5, columns=6, size=112, alt="six small pictures, pulled towards a text"
+    )
+
+# %% [markdown]
+# ## 5 · A classifier as the wish
+#
+# A classifier that knows noisy pictures can be asked at every step which change would make a class more likely. The
+# predicted noise is moved against that (Dhariwal and Nichol, 2021, algorithm 2):
+#
+# $$\hat\epsilon = \epsilon - s\,\sqrt{1-\bar\alpha_t}\;\nabla_{x_t}\log p(y\,|\,x_t)$$
+
+
+# %%
+def classifier_guidance(classifier, noise_pred, images, t, labels, alphas_cumprod, guidance_scale):
+    """The guided noise prediction, in the shape of the pictures, without a gradient of its own.
+
+    Args:
+        classifier: `classifier(images, timesteps)` gives logits (n, classes); it wants a timestep for each
+            picture, (n,).
+        noise_pred, images: (n, channels, height, width).
+        t: the timestep of all pictures, a tensor without a shape.
+        labels: (n,), the class that each picture should become.
+        alphas_cumprod: (1000,).
+    """
+    ### BEGIN SOLUTION
+    images = images.detach().requires_grad_()
+    log_probability = classifier(images, t.expand(len(images))).log_softmax(1)
+    chosen = log_probability[range(len(labels)), labels].sum()
+    [gradient] = torch.autograd.grad(chosen, images)
+    return noise_pred - guidance_scale * (1 - alphas_cumprod[t]).sqrt() * gradient
+    ### END SOLUTION
+
+
+check("03-classifier", classifier_guidance)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>As in exercise 2: pictures that a gradient can be taken to, a number, the gradient of
+# the number.</details>
+# <details><summary>Hint 2</summary><code>logits.log_softmax(1)[range(n), labels]</code> are the n log-probabilities. Their
+# sum has the gradient that belongs to each picture.</details>
+# <details><summary>Hint 3</summary>The share of the noise in the picture is √(1-ᾱ).</details>
+#
+# ## 6 · Label dropout
 #
 # Classifier-free guidance needs one model that knows both answers, with and without a class. Training gives it both with
 # a single line: at random, a label is replaced by the *null label*.
@@ -176,7 +264,7 @@ check("03-label-dropout", drop_labels)
 quiz("03-null-class")
 
 # %% [markdown]
-# ## 5 · Both predictions, then guidance
+# ## 7 · Both predictions, then guidance
 #
 # Ask for the null class and for the class, and go from the first answer towards the second, `guidance_scale`
 # times as far.
