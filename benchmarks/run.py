@@ -13,11 +13,16 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
 
 import sdcourse
+from sdcourse.data import BatchLoader, load_fashion
 from sdcourse.data.gallery import random_scenes, render
 from sdcourse.runtime import quiet_libraries
 
@@ -87,6 +92,27 @@ def renderer() -> dict:
     scenes = random_scenes(1024, seed=0)
     seconds = alternate(render=lambda: render(scenes))["render"]
     return {"title": "pictures a second of the renderer, 64×64", **summary([1024 / s for s in seconds])}
+
+
+def loaders() -> dict:
+    """Forty batches of clothing from our loader, against a transform for each picture in a `DataLoader`."""
+    dataset = load_fashion("pocket")["train"]
+
+    def transform(rows):
+        images = [torch.tensor(np.asarray(image)) / 127.5 - 1 for image in rows["image"]]
+        return {
+            "images": [F.pad(image, [2] * 4, value=-1)[None] for image in images],
+            "labels": rows["label"],
+        }
+
+    by_batch = BatchLoader(dataset, batch_size=64)
+    by_picture = DataLoader(dataset.with_transform(transform), batch_size=64, shuffle=True)
+    return pair(
+        "40 batches of 64 pictures of clothing: by batch against picture by picture",
+        alternate(
+            by_batch=lambda: list(islice(by_batch, 40)), by_picture=lambda: list(islice(by_picture, 40))
+        ),
+    )
 
 
 def imports() -> dict[str, dict]:
@@ -167,7 +193,7 @@ def main():
     pipe = sdcourse.load_pipeline("pocket-sd", device="cpu")
     results = {
         "machine": machine(),
-        "pairs": sampling(pipe),
+        "pairs": [*sampling(pipe), loaders()],
         "renderer": renderer(),
         "imports": imports(),
         "arithmetic": arithmetic(pipe),

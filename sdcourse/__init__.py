@@ -21,6 +21,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "models": ["load_pipeline"],
         "models.clip": ["load_clip"],
         "models.judge": ["load_judge"],
+        "models.pixels": ["load_pixel_model"],
         "runtime": ["setup"],
         "sampling": ["text_to_image"],
     },

@@ -4,9 +4,11 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 
-from sdcourse.guidance import color_loss
+import sdcourse
+from sdcourse.data.gallery import random_scenes, render
+from sdcourse.guidance import classifier_guidance, color_loss, predict_clean_images, text_loss
 from sdcourse.models.components import make_pixel_scheduler
-from sdcourse.sampling import generate_from_class, generate_with_loss, predict_clean_images
+from sdcourse.sampling import generate_from_class, generate_with_loss
 
 SCHEDULER = make_pixel_scheduler()
 
@@ -60,6 +62,23 @@ def test_clean_images_come_back_when_the_noise_is_known():
     for t in (torch.tensor(400), torch.tensor([0, 10, 500, 900])):
         noisy = SCHEDULER.add_noise(clean, noise, t.expand(4))
         assert torch.allclose(predict_clean_images(SCHEDULER, noise, t, noisy), clean, atol=1e-3)
+
+
+def test_classifier_guidance_goes_uphill_in_proportion_to_the_noise():
+    noise_pred, gradient = torch.randn(2, 2, 1, 4, 4)
+    assert torch.equal(classifier_guidance(noise_pred, gradient, torch.tensor(0.36), 0), noise_pred)
+    moved = classifier_guidance(noise_pred, gradient, torch.tensor(0.36), 3.0)
+    assert torch.allclose(noise_pred - moved, 2.4 * gradient, atol=1e-6)
+
+
+def test_the_text_loss_is_one_minus_the_cosine_and_has_a_gradient():
+    clip, tokenizer = sdcourse.load_clip()
+    images = (render(random_scenes(2, seed=1)).float() / 127.5 - 1).requires_grad_()
+    loss = text_loss(clip, tokenizer, "a cat in the snow")(images)
+    both = clip(pixel_values=images, **tokenizer(["a cat in the snow"], return_tensors="pt"))
+    assert loss.item() == pytest.approx(1 - (both.image_embeds @ both.text_embeds.T).mean().item(), abs=1e-4)
+    loss.backward()
+    assert images.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(

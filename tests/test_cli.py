@@ -769,6 +769,26 @@ def test_evaluate_prints_tables_and_writes_figures_and_a_page(monkeypatch, tmp_p
     assert (tmp_path / "new" / "report.png").is_file()
 
 
+def test_evaluate_measures_clothing_by_name_and_by_folder(monkeypatch, tmp_path):
+    from sdcourse import metrics
+    from sdcourse.models.registry import WEIGHTS_ROOT
+
+    figures = json.loads((WEIGHTS_ROOT / "fashion" / "measured.json").read_text())
+    asked = []
+
+    def measured(unet, scheduler, n, scale, steps):
+        asked.append((unet.config.num_class_embeds, n, scale, steps))
+        return figures
+
+    monkeypatch.setattr(metrics, "evaluate_pixel_model", measured)
+    for model, options in (("fashion", []), (WEIGHTS_ROOT / "fashion", ["--scale", 0, "--n", 30])):
+        result = sdcourse_command("evaluate", model, *options, "--out", tmp_path)
+        assert result.exit_code == 0, result.output
+        assert "Sneaker" in result.output and f"{figures['accuracy']:.3f}" in result.output
+        assert json.loads((tmp_path / "evaluation.json").read_text()) == figures
+    assert asked == [(11, 500, 2.0, 25), (11, 30, 0.0, 25)]
+
+
 @pytest.mark.parametrize(
     "arguments, expected",
     [(["pocket-sd", "--n", 5], "20 to 500"), (["pocket-ds", "--n", 20], "pocket-sd")],

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -284,6 +285,22 @@ def test_gradients_of_processes_are_averaged(monkeypatch):
     loop.average_gradients(list(model.parameters()))
     got = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
     assert torch.allclose(got, (1 + torch.arange(len(got))) / 2)
+
+
+def test_the_picture_half_of_clip_learns_alone_and_the_text_half_stays(tmp_path):
+    from transformers import CLIPModel
+
+    from sdcourse.models.registry import WEIGHTS_ROOT
+    from sdcourse.training.recipes import train
+
+    shutil.copytree(WEIGHTS_ROOT / "pocket-clip", tmp_path / "clip")
+    shutil.copytree(WEIGHTS_ROOT / "pocket-clip", tmp_path / "tokenizer")
+    before = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32).state_dict()
+    train("clip-vision", tmp_path, 1, "cpu")
+    after = CLIPModel.from_pretrained(tmp_path / "clip", dtype=torch.float32).state_dict()
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"vision_model", "visual_projection", "text_projection", "logit_scale"}
+    assert not (tmp_path / "text_encoder").exists()
 
 
 def test_the_small_models_on_pixels_are_trained_and_can_be_loaded(tmp_path, monkeypatch):

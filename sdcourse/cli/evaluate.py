@@ -13,16 +13,23 @@ from sdcourse.runtime import quiet_libraries
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="pocket-sd, or the folder of a model trained on the gallery.")],
-    n: Annotated[int, typer.Option(help="Prompts of each split, 20 to 500.")] = 500,
-    scale: Annotated[float, typer.Option(help="Guidance scale.")] = 5.0,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="pocket-sd, fashion, fashion-unconditional, gallery-pixels, or the folder of such a model."
+        ),
+    ],
+    n: Annotated[int, typer.Option(help="Pictures, or prompts of each split, 20 to 500.")] = 500,
+    scale: Annotated[
+        float | None, typer.Option(help="Guidance scale.", show_default="5 for prompts, 2 for classes")
+    ] = None,
     steps: Annotated[int, typer.Option(help="DPM++ steps.")] = 25,
     out: Annotated[Path, typer.Option(help="Folder for the figures and the report.")] = Path("evaluation"),
 ) -> None:
     """Measure a model: the judge reads what it draws.
 
-    Prints a table and writes evaluation.json and report.png. Takes about ten minutes on two cores; fewer
-    prompts take less.
+    Prints a table and writes evaluation.json; for a Stable Diffusion report.png too. Takes about ten minutes
+    on two cores; fewer pictures take less.
     """
     if not 20 <= n <= 500:
         raise ValueError(f"--n is {n}: it must be 20 to 500.")
@@ -30,14 +37,35 @@ def evaluate(
     check_writable(out, "--out")
 
     quiet_libraries()
-    from sdcourse import load_judge, load_pipeline, metrics
+    from sdcourse import load_judge, load_pipeline, load_pixel_model, metrics
     from sdcourse.metrics.report import write_report
-    from sdcourse.metrics.table import as_table
+    from sdcourse.metrics.table import as_table, pixel_table
 
-    figures = metrics.evaluate(load_pipeline(model), load_judge(), n, scale, steps)
+    if _draws_pixels(model):
+        figures = metrics.evaluate_pixel_model(
+            *load_pixel_model(model), n, 2.0 if scale is None else scale, steps
+        )
+        typer.echo(pixel_table(figures))
+        typer.echo(f"\nWritten: {_write(out, figures)}")
+        return
+    figures = metrics.evaluate(load_pipeline(model), load_judge(), n, 5.0 if scale is None else scale, steps)
     pictures = figures.pop("pictures")
     typer.echo(as_table(figures))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
+    written = _write(out, figures)
     write_report(out / "report.png", Path(model).name, figures, pictures)
-    typer.echo(f"\nWritten: {out / 'evaluation.json'} and {out / 'report.png'}")
+    typer.echo(f"\nWritten: {written} and {out / 'report.png'}")
+
+
+def _draws_pixels(model: str) -> bool:
+    """Whether it is a model without latents: by its name, or a folder of a UNet that is no pipeline."""
+    from sdcourse.models import PIXEL_MODELS
+
+    folder = Path(model).expanduser()
+    return model in PIXEL_MODELS or (folder / "unet").is_dir() and not (folder / "model_index.json").is_file()
+
+
+def _write(out: Path, figures: dict) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "evaluation.json"
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+    return path

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "distance": ["diversity", "frechet_distance"],
         "drawing": ["draw_pictures"],
         "evaluate": ["evaluate"],
+        "pixels": ["evaluate_pixel_model"],
         "prompts": ["ANY", "Prompt", "evaluation_prompts", "prompt_of"],
         "reconstruction": ["Reconstruction", "measure_reconstruction"],
     },

@@ -14,6 +14,7 @@ def as_table(figures: dict) -> str:
         known_table(figures),
         curve_table("guidance scale", figures["guidance curve"]),
         curve_table("steps", figures["steps curve"]),
+        "At a mild guidance scale:\n\n" + curve_table("steps", figures["steps curve, mild"]),
         negative_prompt_table(figures),
         quality_table(figures),
         judge_table(figures),
@@ -74,6 +75,29 @@ def quality_table(figures: dict) -> str:
 def judge_table(figures: dict) -> str:
     rows = [(name, f"{share:.3f}") for name, share in figures["judge on renders"].items()]
     return _table(("the judge on fresh renders", "right"), rows)
+
+
+def pixel_table(figures: dict) -> str:
+    """The figures of `evaluate_pixel_model`, as one table or three."""
+    floor = figures["frechet floor"]
+    if "accuracy" not in figures:
+        times = figures["frechet distance"] / floor
+        rows = [
+            ("Fréchet distance in the judge's features", f"{figures['frechet distance']:.1f}"),
+            ("the same of as many drawn pictures (the floor)", f"{floor:.1f}, so {times:.1f} times"),
+        ]
+        return _table(("quality", "measured"), rows)
+    scale = figures["settings"]["guidance scale"]
+    rows = [(name, f"{share:.2f}") for name, share in figures["accuracy by class"].items()]
+    rows.append(("all", f"{figures['accuracy']:.3f}"))
+    by_class = _table((f"class, at guidance scale {scale:g}", "right"), rows)
+    return "\n\n".join(
+        [
+            by_class,
+            curve_table("guidance scale", figures["guidance curve"]),
+            f"The floor of the Fréchet distance, that of as many drawn pictures, is {floor:.1f}.",
+        ]
+    )
 
 
 def _table(head: Iterable, rows: Iterable[Iterable]) -> str:

@@ -1,7 +1,7 @@
-"""The sampling loops that the lessons build by hand: by class, and by text."""
+"""The sampling loops that the lessons build by hand: by class, by a loss, and by text."""
 
 from .by_class import generate_from_class
-from .by_loss import generate_with_loss, predict_clean_images
+from .by_loss import generate_with_loss
 from .schedulers import SCHEDULERS, make_scheduler
 from .text import (
     Step,
@@ -15,6 +15,6 @@ from .text import (
 
 __all__ = [
     "SCHEDULERS", "Step", "decode_latents", "encode_prompt", "generate_from_class", "generate_with_loss",
-    "make_scheduler", "predict_clean_images", "prepare_latents", "sample_latents", "text_to_image",
+    "make_scheduler", "prepare_latents", "sample_latents", "text_to_image",
     "words_cut_off",
 ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from sdcourse.guidance import loss_guidance, predict_clean_images
+
 from .schedulers import make_generators, make_scheduler, step_arguments
 
 
@@ -60,22 +62,8 @@ def generate_with_loss(
             noise_pred = unet(scheduler.scale_model_input(images, t), t, class_labels=labels).sample
         if guidance_strength > 0:
             clean_images = predict_clean_images(scheduler, noise_pred, t, images)
-            [gradient] = torch.autograd.grad(loss(clean_images) * num_images, images)
-            images = images - guidance_strength * gradient
+            images = loss_guidance(images, clean_images, loss, guidance_strength)
         with torch.no_grad():
             step = scheduler.step(noise_pred, t, images, **step_arguments(scheduler, generators))
         images = step.prev_sample
     return images.detach().clamp(-1, 1)
-
-
-def predict_clean_images(scheduler, noise_pred, timestep, noisy_images):
-    """What is left of noisy images when the predicted noise is taken out (Ho et al., 2020, eq. 15).
-
-    Args:
-        scheduler: one that keeps the variance, so that noisy_images = sqrt(ᾱ) clean + sqrt(1 - ᾱ) noise:
-            DDPM, DDIM, PNDM or DPM++, not Euler.
-    """
-    alpha = scheduler.alphas_cumprod.to(noisy_images.device)[timestep].to(noisy_images.dtype)
-    while alpha.ndim and alpha.ndim < noisy_images.ndim:
-        alpha = alpha[..., None]
-    return (noisy_images - (1 - alpha).sqrt() * noise_pred) / alpha.sqrt()

@@ -13,14 +13,18 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from sdcourse.data.gallery import ATTRIBUTES, Caption, Scene, describe, random_scenes, render, twin
+from sdcourse.data import gallery
+from sdcourse.data.gallery import ATTRIBUTES, Caption, Scene
 from sdcourse.models.components import MAX_TOKENS, TEXT_WIDTH, make_clip
 from sdcourse.models.judge import labels
 
+from .batches import cumulative_odds
 from .loop import start_from, train_for
 
 BATCH_SIZE = 128
 POOL = 1024
+GROUP = 4  # a scene and three twins, which differ from it in one attribute each
+FULL_CAPTIONS = 0.5
 LEARNING_RATE = 1e-3
 ATTRIBUTE_WEIGHT = 0.3
 
@@ -28,10 +32,20 @@ ATTRIBUTE_WEIGHT = 0.3
 @lru_cache(maxsize=1)
 def _pool(index: int, seed: int) -> tuple[list[Scene], torch.Tensor]:
     rng = np.random.default_rng([seed, index])
-    scenes = []
-    for scene in random_scenes(POOL // 2, seed=seed + index):
-        scenes += [scene, twin(scene, rng)]
-    return scenes, render(scenes)
+    drawn = gallery.random_scenes(POOL // 2, seed=seed + index)
+    odds, scenes = cumulative_odds(drawn), []
+    for place in np.searchsorted(odds, rng.random(POOL // GROUP)):
+        scene = drawn[place]
+        scenes += [scene, *(gallery.twin(scene, rng) for _ in range(GROUP - 1))]
+    return scenes, gallery.render(scenes)
+
+
+def _describe(scene: Scene, rng: np.random.Generator) -> Caption:
+    """Half of the time everything at once: what is left out teaches nothing."""
+    if rng.random() < FULL_CAPTIONS:
+        named = frozenset(name for name in ATTRIBUTES if getattr(scene, name) != "none")
+        return Caption(gallery.full_caption(scene), named)
+    return gallery.describe(scene, rng)
 
 
 def tokenize(tokenizer: CLIPTokenizer, texts: list[str], full_length: bool = True) -> torch.Tensor:
@@ -81,10 +95,27 @@ def train_clip(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPM
 
     Needs `folder/tokenizer`.
     """
+    clip = _train(folder, "clip", budget, device, seed)
+    text_encoder = CLIPTextModel(clip.config.text_config)
+    text_encoder.load_state_dict(clip.text_model.state_dict())
+    text_encoder.save_pretrained(folder / "text_encoder")
+    return clip
+
+
+def train_clip_vision(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPModel:
+    """Train the picture half of `folder/clip` on, with the text half locked (Zhai et al., 2022).
+
+    The text encoder stays what it is, and with it a UNet that was trained on it.
+    """
+    return _train(folder, "clip-vision", budget, device, seed, locked=True)
+
+
+def _train(folder: Path, name: str, budget: float, device: str, seed: int, locked: bool = False) -> CLIPModel:
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     clip = start_from(folder / "clip", CLIPModel, lambda: make_clip(tokenizer)).to(device)
     clip.set_attn_implementation("eager")  # half the time of a step on a CPU, see the UNet's recipe
+    clip.text_model.requires_grad_(not locked)
     heads = AttributeHeads().to(device)
 
     def compute_loss(step):
@@ -92,7 +123,7 @@ def train_clip(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPM
         scenes, pictures = _pool(step // per_pool, 5_000_000 + seed)
         part = slice(step % per_pool * BATCH_SIZE, (step % per_pool + 1) * BATCH_SIZE)
         rng = np.random.default_rng([seed, step])
-        captions = [describe(s, rng) for s in scenes[part]]
+        captions = [_describe(s, rng) for s in scenes[part]]
         ids = tokenize(tokenizer, [c.text for c in captions], full_length=False).to(device)
         with torch.autocast(device, torch.bfloat16):
             images = pictures[part].to(device).float() / 127.5 - 1
@@ -106,10 +137,7 @@ def train_clip(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPM
         return loss + ATTRIBUTE_WEIGHT * told, figures
 
     both = nn.ModuleDict({"clip": clip, "heads": heads})
-    train_for(budget, both, compute_loss, folder / "runs" / "clip", LEARNING_RATE, weight_decay=0.05)
-    clip.cpu().save_pretrained(folder / "clip")
+    train_for(budget, both, compute_loss, folder / "runs" / name, LEARNING_RATE, weight_decay=0.05)
+    clip.requires_grad_(True).cpu().save_pretrained(folder / "clip")
     tokenizer.save_pretrained(folder / "clip")
-    text_encoder = CLIPTextModel(clip.config.text_config)
-    text_encoder.load_state_dict(clip.text_model.state_dict())
-    text_encoder.save_pretrained(folder / "text_encoder")
     return clip

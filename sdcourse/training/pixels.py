@@ -19,7 +19,7 @@ from .batches import gallery_batch
 from .loop import start_from, train_for
 from .unet import MIN_SNR_GAMMA
 
-BATCH_SIZE = 64
+BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 LABEL_DROPOUT = 0.1
 JUDGE_LEARNING_RATE = 2e-3
@@ -46,9 +46,9 @@ def pixel_loss(unet, scheduler, clean_images, labels=None) -> torch.Tensor:
     return (loss * snr.clamp(max=MIN_SNR_GAMMA) / snr).mean()
 
 
-def fashion_batches(seed: int) -> Iterator[dict[str, torch.Tensor]]:
+def fashion_batches(seed: int, batch_size: int = BATCH_SIZE) -> Iterator[dict[str, torch.Tensor]]:
     """Endless batches of the training split."""
-    loader = BatchLoader(load_fashion()["train"], BATCH_SIZE, seed=seed)
+    loader = BatchLoader(load_fashion()["train"], batch_size, seed=seed)
     while True:
         yield from loader
 
@@ -91,9 +91,7 @@ def _train(
 ) -> UNet2DModel:  # fmt: skip
     torch.manual_seed(seed)
     unet = start_from(folder / name / "unet", UNet2DModel, make).to(device)
-    for module in unet.modules():
-        if isinstance(module, Attention):  # the fused one's backward pass is slow on a CPU
-            module.set_processor(AttnProcessor())
+    use_plain_attention(unet)
     scheduler, batch = make_pixel_scheduler(), batches(seed)
 
     def compute_loss(step):
@@ -107,6 +105,13 @@ def _train(
     unet.save_pretrained(folder / name / "unet")
     scheduler.save_pretrained(folder / name / "scheduler")
     return unet
+
+
+def use_plain_attention(unet: UNet2DModel) -> None:
+    """Attention written out: the fused one's backward pass is slow on a CPU."""
+    for module in unet.modules():
+        if isinstance(module, Attention):
+            module.set_processor(AttnProcessor())
 
 
 def train_fashion_judge(folder: Path, budget: float, device: str, seed: int = 0) -> Judge:

@@ -9,7 +9,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from sdcourse.errors import check_name
 from sdcourse.models.components import make_scheduler
 
-from .clip import train_clip
+from .clip import train_clip, train_clip_vision
 from .judge import train_judge
 from .loop import count_processes
 from .pixels import train_fashion, train_fashion_judge, train_fashion_unconditional, train_gallery_pixels
@@ -22,6 +22,7 @@ NEEDS = {
     "tokenizer": (),
     "judge": (),
     "clip": ("tokenizer",),
+    "clip-vision": ("clip",),
     "vae": ("judge", "clip"),
     "decoder": ("vae", "judge", "clip"),
     "unet": ("vae", "tokenizer", "text_encoder"),
@@ -66,8 +67,9 @@ def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
         return train_tokenizer(folder, seed)
     recipes = {
         "judge": train_judge, "vae": train_vae, "decoder": train_decoder, "clip": train_clip,
-        "unet": train_unet, "fashion": train_fashion, "fashion-unconditional": train_fashion_unconditional,
-        "fashion-judge": train_fashion_judge, "gallery-pixels": train_gallery_pixels,
+        "clip-vision": train_clip_vision, "unet": train_unet, "fashion": train_fashion,
+        "fashion-unconditional": train_fashion_unconditional, "fashion-judge": train_fashion_judge,
+        "gallery-pixels": train_gallery_pixels,
     }  # fmt: skip
     return recipes[name](folder, budget, device, seed)
 
