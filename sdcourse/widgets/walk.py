@@ -34,9 +34,11 @@ def walk(
     """
     import torch
 
-    from sdcourse.sampling import encode_prompt, make_scheduler, predict_clean_images, prepare_latents
+    from sdcourse.guidance import predict_clean_images
+    from sdcourse.sampling import encode_prompt, make_scheduler, prepare_latents
     from sdcourse.sampling.schedulers import make_generators
 
+    settings.check()
     scheduler = make_scheduler(pipe.scheduler, "ddim")
     side = pipe.unet.config.sample_size * pipe.vae_scale_factor
     with torch.no_grad():
