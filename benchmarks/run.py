@@ -1,7 +1,8 @@
 """Time things side by side: `make benchmarks` (about two minutes on two cores).
 
 Each pair alternates within one run, after a warm-up, so that a busy machine slows both; what counts is the
-ratio. Writes benchmarks/results.json and benchmarks/README.md.
+ratio. Writes benchmarks/results.json and benchmarks/README.md, where widget_latency.py adds the times of the
+explorer in a browser.
 """
 
 import json
@@ -27,6 +28,8 @@ from sdcourse.data.gallery import random_scenes, render
 from sdcourse.runtime import quiet_libraries
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results.json"
+LATENCY = HERE / "widget_latency.json"  # of widget_latency.py, once it has run
 ROUNDS = 7
 PROMPT = "a cat wearing a white hat in the snow"
 
@@ -188,6 +191,35 @@ gives a floor of {floor:.3f} s; a picture takes {picture:.2f} s, {picture / floo
 """
 
 
+def latency_as_markdown(results: dict) -> str:
+    rows = [
+        f"| {what} | {s['median']:.2f} s | {s['least']:.2f} to {s['most']:.2f} s | {len(s['times'])} |"
+        for what, s in results.items()
+        if what != "machine"
+    ]
+    return f"""
+## The explorer in a browser
+
+`benchmarks/widget_latency.py` writes this part: times of PromptExplorer with pocket-sd and 20 steps, from
+the event in the browser to the frame with the picture.
+
+Machine: {results["machine"]}.
+
+| to the | median | range | times |
+|---|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def write_readme() -> str:
+    """The page, from the figures in both files; also returned."""
+    text = as_markdown(json.loads(RESULTS.read_text()))
+    if LATENCY.exists():
+        text += latency_as_markdown(json.loads(LATENCY.read_text()))
+    (HERE / "README.md").write_text(text)
+    return text
+
+
 def main():
     quiet_libraries()
     pipe = sdcourse.load_pipeline("pocket-sd", device="cpu")
@@ -198,9 +230,8 @@ def main():
         "imports": imports(),
         "arithmetic": arithmetic(pipe),
     }
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    (HERE / "README.md").write_text(as_markdown(results))
-    print(as_markdown(results))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    print(write_readme())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Usual: a `UNet2DModel` of 16 million weights, learning rate 3e-4, batches of 64, plain mean squared error,
 float32, as tutorials on class-conditional diffusion have it; they train it for 25 epochs and sample with 1000
 steps of DDPM. Ours: `sdcourse train fashion`. Both train on the same data at the same time, each with one
-thread, and stop their clock while they are measured: 100 pictures, 25 DPM++ steps, read by the judge. The
+thread, and stop their clock while they are measured: 100 pictures, 25 DDPM steps, read by the judge. The
 usual recipe does not get to its 25 epochs in the time; so they are compared at the best accuracy it reaches.
 
 Writes benchmarks/time_to_accuracy.json.

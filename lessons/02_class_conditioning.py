@@ -264,7 +264,7 @@ sdcourse.show_images(
 from sdcourse.sampling import generate_from_class as from_library
 
 finished, finished_scheduler = sdcourse.load_pixel_model("fashion")
-images = from_library(finished, finished_scheduler, labels, num_inference_steps=25, scheduler="dpm++")
+images = from_library(finished, finished_scheduler, labels, num_inference_steps=25)
 sdcourse.show_images(
     images / 2 + 0.5,
     titles=[names[label] for label in labels],
@@ -298,9 +298,7 @@ print(f"the judge reads {judge_accuracy:.1%} of drawn clothing right")
 labels = torch.arange(10).repeat_interleave(20)
 read_as = {
     "your network": read(generate_from_class(model, labels)),
-    "the finished weights": read(
-        from_library(finished, finished_scheduler, labels, num_inference_steps=25, scheduler="dpm++")
-    ),
+    "the finished weights": read(from_library(finished, finished_scheduler, labels, num_inference_steps=25)),
 }
 print(f"{'':22}" + "".join(f"{name[:8]:>9}" for name in names) + f"{'all':>7}")
 for who, readings in read_as.items():

@@ -35,18 +35,16 @@ noise = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(3))  #
 print(f"{sum(p.numel() for p in unet.parameters()) / 1e6:.1f} million weights")
 
 # %%
-from diffusers import DDIMScheduler
 from tqdm.auto import tqdm
-
-scheduler = DDIMScheduler.from_config(noise_scheduler.config)
 
 
 def sample(images, num_inference_steps=40):
-    scheduler.set_timesteps(num_inference_steps)
-    for t in tqdm(scheduler.timesteps):
+    noise_scheduler.set_timesteps(num_inference_steps)
+    generator = torch.Generator().manual_seed(0)
+    for t in tqdm(noise_scheduler.timesteps):
         with torch.no_grad():
             noise_pred = unet(images, t).sample
-        images = scheduler.step(noise_pred, t, images).prev_sample
+        images = noise_scheduler.step(noise_pred, t, images, generator=generator).prev_sample
     return images.clamp(-1, 1)
 
 
@@ -82,13 +80,14 @@ print(f"how far from blue the six pictures are: {color_loss(plain):.2f}")
 
 # %%
 def predict_clean_images(noise_pred, t, images):
-    alpha = scheduler.alphas_cumprod[t]
+    alpha = noise_scheduler.alphas_cumprod[t]
     return (images - (1 - alpha).sqrt() * noise_pred) / alpha.sqrt()
 
 
 def sample_with_loss(images, loss, guidance_strength, num_inference_steps=40):
-    scheduler.set_timesteps(num_inference_steps)
-    for t in tqdm(scheduler.timesteps):
+    noise_scheduler.set_timesteps(num_inference_steps)
+    generator = torch.Generator().manual_seed(0)
+    for t in tqdm(noise_scheduler.timesteps):
         with torch.no_grad():
             noise_pred = unet(images, t).sample
         # Guess the finished picture, and move the noisy one downhill on the loss of the guess
@@ -96,7 +95,7 @@ def sample_with_loss(images, loss, guidance_strength, num_inference_steps=40):
         clean_images = predict_clean_images(noise_pred, t, images)
         [gradient] = torch.autograd.grad(loss(clean_images) * len(images), images)
         images = (images - guidance_strength * gradient).detach()
-        images = scheduler.step(noise_pred, t, images).prev_sample
+        images = noise_scheduler.step(noise_pred, t, images, generator=generator).prev_sample
     return images.clamp(-1, 1)
 
 
@@ -186,8 +185,8 @@ sdcourse.show_images(
 # ## One step per step
 #
 # A trap that many sampling loops fall into: `scheduler.step` also returns a guess of the finished picture, so it is
-# tempting to call it twice, once for the guess and once for the step. DDIM forgives that. Most schedulers remember
-# what they have seen.
+# tempting to call it twice, once for the guess and once for the step. DDPM forgives that. Others remember what they
+# have seen.
 
 # %%
 from diffusers import DPMSolverMultistepScheduler
@@ -284,22 +283,22 @@ for t in (50, 300, 600, 900):
 # $$\hat\epsilon = \epsilon - s\,\sqrt{1-\bar\alpha_t}\;\nabla_{x_t}\log p(y\,|\,x_t)$$
 
 # %%
-clothing, clothing_scheduler = sdcourse.load_pixel_model("fashion-unconditional")
-scheduler = DDIMScheduler.from_config(clothing_scheduler.config)
+clothing, noise_scheduler = sdcourse.load_pixel_model("fashion-unconditional")
 
 
 def sample_with_classifier(labels, guidance_scale, num_inference_steps=25, seed=0):
-    images = torch.randn(len(labels), 1, 32, 32, generator=torch.Generator().manual_seed(seed))
-    scheduler.set_timesteps(num_inference_steps)
-    for t in tqdm(scheduler.timesteps):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(len(labels), 1, 32, 32, generator=generator)
+    noise_scheduler.set_timesteps(num_inference_steps)
+    for t in tqdm(noise_scheduler.timesteps):
         with torch.no_grad():
             noise_pred = clothing(images, t).sample
         images = images.detach().requires_grad_()
         logits = classifier(images, t.expand(len(labels)))
         log_probability = logits.log_softmax(1)[range(len(labels)), labels].sum()
         [gradient] = torch.autograd.grad(log_probability, images)
-        noise_pred = noise_pred - guidance_scale * (1 - scheduler.alphas_cumprod[t]).sqrt() * gradient
-        images = scheduler.step(noise_pred, t, images.detach()).prev_sample
+        noise_pred = noise_pred - guidance_scale * (1 - alphas_cumprod[t]).sqrt() * gradient
+        images = noise_scheduler.step(noise_pred, t, images.detach(), generator=generator).prev_sample
     return images.clamp(-1, 1)
 
 
@@ -347,7 +346,7 @@ text = "a house in the snow"
 loss = text_loss(text)
 both = {
     strength: generate_with_loss(
-        unet, noise_scheduler, loss, strength, through_unet=True, num_images=6, num_inference_steps=30, seed=3
+        unet, noise_scheduler, loss, strength, through_unet=True, num_images=6, num_inference_steps=40, seed=3
     )
     for strength in (0.0, 60.0)
 }
@@ -385,7 +384,7 @@ def classifier_free_guidance(noise_pred_uncond, noise_pred_class, guidance_scale
     return noise_pred_uncond + guidance_scale * (noise_pred_class - noise_pred_uncond)
 
 
-by_class, class_scheduler = sdcourse.load_pixel_model("fashion")
+by_class, noise_scheduler = sdcourse.load_pixel_model("fashion")
 null_label = by_class.config.num_class_embeds - 1
 print("classes:", len(names), "and the null label is", null_label)
 
@@ -395,15 +394,16 @@ print("classes:", len(names), "and the null label is", null_label)
 
 # %%
 def generate_from_class(labels, guidance_scale, num_inference_steps=25, seed=0):
-    images = torch.randn(len(labels), 1, 32, 32, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(len(labels), 1, 32, 32, generator=generator)
     both_labels = torch.cat([torch.full_like(labels, null_label), labels])  # (2n,): null first
-    scheduler.set_timesteps(num_inference_steps)
-    for t in tqdm(scheduler.timesteps):
+    noise_scheduler.set_timesteps(num_inference_steps)
+    for t in tqdm(noise_scheduler.timesteps):
         with torch.no_grad():
             noise_pred = by_class(torch.cat([images] * 2), t, class_labels=both_labels).sample
         noise_pred_uncond, noise_pred_class = noise_pred.chunk(2)
         noise_pred = classifier_free_guidance(noise_pred_uncond, noise_pred_class, guidance_scale)
-        images = scheduler.step(noise_pred, t, images).prev_sample
+        images = noise_scheduler.step(noise_pred, t, images, generator=generator).prev_sample
     return images.clamp(-1, 1)
 
 

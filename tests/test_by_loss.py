@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, UNet2DModel
+from diffusers import DDPMScheduler, UNet2DModel
 
 import sdcourse
 from sdcourse.data.gallery import random_scenes, render
@@ -29,9 +29,7 @@ def draw(unet, strength, **options):
 
 
 def test_without_strength_it_is_the_plain_loop(unet):
-    plain = generate_from_class(
-        unet, SCHEDULER, scheduler="ddim", num_inference_steps=8, seed=3, num_images=2, progress=False
-    )
+    plain = generate_from_class(unet, SCHEDULER, num_inference_steps=8, seed=3, num_images=2, progress=False)
     assert torch.allclose(draw(unet, 0, num_images=2), plain, atol=1e-5)
 
 
@@ -51,8 +49,8 @@ def test_the_gradient_through_the_unet_is_another_one(unet):
 
 
 def test_the_scheduler_is_stepped_once_in_each_step(unet, monkeypatch):
-    steps, step = [], DDIMScheduler.step
-    monkeypatch.setattr(DDIMScheduler, "step", lambda *a, **k: (steps.append(1), step(*a, **k))[1])
+    steps, step = [], DDPMScheduler.step
+    monkeypatch.setattr(DDPMScheduler, "step", lambda *a, **k: (steps.append(1), step(*a, **k))[1])
     draw(unet, 30)
     assert len(steps) == 8
 

@@ -152,10 +152,7 @@ sample_result
 
 # %%
 if sample_result.correct:
-    from diffusers import DDIMScheduler
-
-    unet, noise_scheduler = sdcourse.load_pixel_model("fashion")
-    scheduler = DDIMScheduler.from_config(noise_scheduler.config)
+    unet, scheduler = sdcourse.load_pixel_model("fashion")
     noise = torch.randn(10, 1, 32, 32, generator=torch.Generator().manual_seed(2))
     images = sample(unet, scheduler, noise, torch.arange(10), 25)
     sdcourse.show_images(

@@ -124,10 +124,7 @@ loop_result
 
 # %%
 if downhill_result.correct and loop_result.correct:
-    from diffusers import DDIMScheduler
-
-    unet, noise_scheduler = sdcourse.load_pixel_model("gallery-pixels")
-    scheduler = DDIMScheduler.from_config(noise_scheduler.config)
+    unet, scheduler = sdcourse.load_pixel_model("gallery-pixels")
     noise = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     blue = (0.1, 0.3, 0.9)
     images = torch.cat(
@@ -299,8 +296,7 @@ guided_result
 
 # %%
 if guided_result.correct:
-    unet, noise_scheduler = sdcourse.load_pixel_model("fashion")
-    scheduler = DDIMScheduler.from_config(noise_scheduler.config)
+    unet, scheduler = sdcourse.load_pixel_model("fashion")
     labels = torch.tensor([0, 1, 5, 7, 8, 9])
     rows, scales = [], (0.0, 1.0, 2.0, 4.0, 8.0)
     for guidance_scale in scales:

@@ -23,7 +23,7 @@ def evaluate(
     scale: Annotated[
         float | None, typer.Option(help="Guidance scale.", show_default="5 for prompts, 2 for classes")
     ] = None,
-    steps: Annotated[int, typer.Option(help="DPM++ steps.")] = 25,
+    steps: Annotated[int, typer.Option(help="Steps: of DPM++, and of DDPM for a model on pixels.")] = 25,
     out: Annotated[Path, typer.Option(help="Folder for the figures and the report.")] = Path("evaluation"),
 ) -> None:
     """Measure a model: the judge reads what it draws.

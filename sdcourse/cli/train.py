@@ -13,8 +13,8 @@ from sdcourse.runtime import available_devices, default_device, quiet_libraries
 
 # As in sdcourse.training.recipes, whose import takes seconds. A test compares them.
 NAMES = (
-    "tokenizer", "judge", "clip", "vae", "decoder", "unet", "fashion", "fashion-unconditional",
-    "fashion-judge", "gallery-pixels", "pocket-sd",
+    "tokenizer", "judge", "clip", "vae", "decoder", "unet", "clip-vision", "fashion",
+    "fashion-unconditional", "fashion-judge", "gallery-pixels", "pocket-sd",
 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ def generate_with_loss(
     num_images: int = 1,
     num_inference_steps: int = 40,
     seed: int | Sequence[int] = 0,
-    scheduler: str | None = "ddim",
+    scheduler: str | None = None,
     labels=None,
     progress: bool = True,
 ):
