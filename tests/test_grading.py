@@ -176,11 +176,27 @@ def test_a_process_that_takes_too_long_is_ended_with_all_that_it_started(tmp_pat
 
 
 def test_submissions_are_found_by_folder_and_by_name(tmp_path):
-    for name in ("ada/08_sampling_loop.ipynb", "ada/07b/05_text_encoder.ipynb", "grace_01.ipynb"):
+    sheets = {
+        "ada/07b/05_text_encoder.ipynb": ("ada", "sheet_05"),
+        "ada/08_sampling_loop (1).ipynb": ("ada", "sheet_08"),
+        "grace_01.ipynb": ("grace", "sheet_01"),
+        "grace_03_challenge.ipynb": ("grace", "sheet_03_challenge"),
+        "m2041_13_02_class_conditioning.ipynb": ("m2041_13", "sheet_02"),
+        "notes.ipynb": ("notes", None),
+    }
+    for name in (*sheets, "ada/.ipynb_checkpoints/08_sampling_loop.ipynb"):
         write_notebook(tmp_path / name, [])
-    write_notebook(tmp_path / "ada/.ipynb_checkpoints/08_sampling_loop.ipynb", [])
-    found = [(s.learner, s.sheet) for s in find_submissions(tmp_path)]
-    assert found == [("ada", "sheet_05"), ("ada", "sheet_08"), ("grace", "sheet_01")]
+    assert [(s.learner, s.sheet) for s in find_submissions(tmp_path)] == list(sheets.values())
+
+
+def test_a_notebook_of_no_sheet_costs_only_its_own_line(tmp_path):
+    write_notebook(tmp_path / "ada" / "notes.ipynb", [])
+    (tmp_path / "ada" / "05_text_encoder.ipynb").write_text("{")
+    sheet, stray = (found for _, found in grade(tmp_path))
+    assert {g.state for g in sheet} == {"unreadable"} and sheet[0].notebook == "ada/05_text_encoder.ipynb"
+    [stray] = stray
+    assert (stray.exercise, stray.state, stray.notebook) == ("", "no sheet", "ada/notes.ipynb")
+    assert "ada/notes.ipynb belongs to no sheet" in stray.message
 
 
 @pytest.mark.parametrize(
@@ -213,6 +229,24 @@ def test_the_reports_hold_every_grade_and_escape_what_learners_wrote(tmp_path):
     page = (tmp_path / "grades.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;grace&lt;/b&gt;" in page and "<b>grace" not in page and "&lt;i&gt;, not a tuple" in page
     assert "✓ correct" in page and "✗ not yet" in page and "! crashed" in page
+
+
+def test_the_page_has_a_table_for_each_sheet_and_what_was_said_often(tmp_path):
+    wrong = "Yours starts at the wrong end."
+    grades = [
+        Grade("ada", "05-merge", "not yet", 1, 2, wrong, "ada/05.ipynb"),
+        Grade("ada", "05-merge", "correct", 2, 2, "You can.", "ada/05b.ipynb"),
+        Grade("bo", "05-merge", "not yet", 1, 2, wrong, "bo/05.ipynb"),
+        Grade("cy", "05-merge", "not yet", 1, 2, wrong, "cy/05.ipynb"),
+        Grade("cy", "08-guidance", "not attempted", 0, 2, "", "cy/08.ipynb"),
+        Grade("cy", "", "no sheet", message="notes belongs to no sheet", notebook="cy/notes.ipynb"),
+    ]
+    write_html(tmp_path / "grades.html", grades)
+    page = (tmp_path / "grades.html").read_text(encoding="utf-8")
+    merge, guidance = page.split("<h2>Sheet 05</h2>")[1].split("<h2>Sheet 08</h2>")
+    assert "1 of 3" in merge and "0 of 1" in guidance  # ada's better one counts
+    assert f"2 learners, 05-merge: {wrong}" in merge and "learners" not in guidance.split("</table>")[0]
+    assert "<li>notes belongs to no sheet</li>" in guidance and "ada/05b.ipynb" in guidance
 
 
 def test_a_file_that_is_no_notebook_is_unreadable(tmp_path):

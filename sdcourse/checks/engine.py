@@ -1,8 +1,9 @@
 """An exercise is a list of cases, from cheap to subtle; the first that fails says what is wrong.
 
 A case is a function that gets the learner's answer and raises `NotYet`, mostly through the `expect`
-functions below. Each exercise also keeps wrong answers that learners really give. Tests prove that every one
-of them is rejected, with the words that are meant for it.
+functions below; one that measures something may return what it measured, a sentence for the learner. Each
+exercise also keeps wrong answers that learners really give. Tests prove that every one of them is rejected,
+with the words that are meant for it.
 """
 
 import logging
@@ -74,11 +75,11 @@ class Exercise:
     name: str
     function: str
     now_you_can: str
-    cases: list[Callable[[Any], None]] = field(default_factory=list)
+    cases: list[Callable[[Any], str | None]] = field(default_factory=list)
     wrong_answers: list[WrongAnswer] = field(default_factory=list)
 
-    def case(self, function: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Decorator: add a case, a function of the answer that raises `NotYet`."""
+    def case(self, function: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+        """Decorator: add a case, a function of the answer that raises `NotYet`, or says what it measured."""
         self.cases.append(function)
         return function
 
@@ -95,11 +96,13 @@ class Exercise:
         """Run the cases in order, each with the same random numbers, until one fails."""
         import torch
 
+        said = [f"You can now {self.now_you_can}."]
         for passed, case in enumerate(self.cases):
             with torch.random.fork_rng(devices=[]), _quiet():
                 torch.manual_seed(SEED)
                 try:
-                    case(answer)
+                    if measured := case(answer):
+                        said.append(measured)
                 except NotImplementedError as error:
                     if _raised_by(answer, error):
                         return self._result(NOT_ATTEMPTED, "Write your answer, then run the check again.", 0)
@@ -111,7 +114,7 @@ class Exercise:
                     return self._result(NOT_YET, str(wrong), passed)
                 except Exception as error:
                     return self._result(NOT_YET, _crash(error), passed)
-        return self._result(CORRECT, f"You can now {self.now_you_can}.", len(self.cases))
+        return self._result(CORRECT, " ".join(said), len(self.cases))
 
     def _result(self, state: str, message: str, passed: int) -> Result:
         return Result(self.name, state, message, passed, len(self.cases))

@@ -35,15 +35,21 @@ def quiz(name: str) -> Quiz:
 def _find(name: str, kind: type):
     found = {}
     for sheet in sheets():
-        if not name[:2].isdigit() or sheet.endswith(name[:2]):
+        if not name[:2].isdigit() or sheet.startswith(f"sheet_{name[:2]}"):
             found |= items_of(sheet, kind)
     return found[check_name(kind.__name__.lower(), name, found or all_items(kind))]
 
 
 def sheets() -> list[str]:
-    """The names of the modules with exercises, `sheet_01` and so on."""
+    """The names of the modules with exercises, `sheet_01` and so on, `sheet_03_challenge` among them."""
     modules = (file.name for file in files(__package__).iterdir())
     return sorted(name.removesuffix(".py") for name in modules if name.startswith("sheet_"))
+
+
+def sheet_of(notebook: str) -> str | None:
+    """The sheet of a notebook called so: "08_sampling_loop" is of sheet_08. None if there is none."""
+    matching = [sheet for sheet in sheets() if notebook.startswith(sheet.removeprefix("sheet_"))]
+    return max(matching, key=len, default=None)
 
 
 def items_of(sheet: str, kind: type) -> dict:

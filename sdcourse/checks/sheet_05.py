@@ -549,3 +549,24 @@ hidden_or_pooled = Quiz(
         ),
     ),
 )
+
+fooled = Quiz(
+    "05-fooled",
+    'CLIP finds by now that the picture fits "a photo of a cat" well. The judge sees no cat. Why?',
+    (
+        Choice(
+            "The judge cannot read cats",
+            "It reads cats in renders nearly always. Look at the picture yourself.",
+        ),
+        Choice(
+            "Sixty steps are too few",
+            "CLIP's cosine is high already. More steps raise it further and draw no cat.",
+        ),
+        Choice(
+            "The pixels found a pattern that CLIP takes for a cat",
+            "A gradient leads to what raises the answer of this one network. Pictures that nobody draws may "
+            "raise it most.",
+            right=True,
+        ),
+    ),
+)

@@ -370,22 +370,6 @@ queries = Quiz(
     ),
 )
 
-frozen_encoder = Quiz(
-    "06-frozen-text-encoder",
-    "The text encoder is frozen while the UNet is trained. What follows?",
-    (
-        Choice(
-            "What it does not tell apart, the UNet cannot draw apart",
-            "Two prompts with the same hidden states give the same picture, whatever the UNet learned.",
-            right=True,
-        ),
-        Choice("It can be left out after training", "Prompts have to become hidden states every time."),
-        Choice(
-            "Hidden states need not be computed in training", "They do; but they can be kept, as latents can."
-        ),
-    ),
-)
-
 unseen = Quiz(
     "06-unseen-combination",
     "Training never showed a green horse, but green things and horses. What does the model draw for one?",
@@ -400,5 +384,21 @@ unseen = Quiz(
             right=True,
         ),
         Choice("Always the nearest picture of the training set", "It keeps no pictures, only weights."),
+    ),
+)
+
+frozen_encoder = Quiz(
+    "06-frozen-text-encoder",
+    "The text encoder is frozen while the UNet is trained. What follows?",
+    (
+        Choice(
+            "What it does not tell apart, the UNet cannot draw apart",
+            "Two prompts with the same hidden states give the same picture, whatever the UNet learned.",
+            right=True,
+        ),
+        Choice("It can be left out after training", "Prompts have to become hidden states every time."),
+        Choice(
+            "Hidden states need not be computed in training", "They do; but they can be kept, as latents can."
+        ),
     ),
 )

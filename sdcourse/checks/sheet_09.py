@@ -315,6 +315,172 @@ def _(text, empty, weights):
     return _weigh(text, empty, weights)
 
 
+# 5 · the sweep ------------------------------------------------------------------------------
+
+sweep = Exercise("09-sweep", "sweep", "find the best scale of any model by measuring, and not by taste")
+
+
+def _pictures(guidance_scale, seeds):
+    """Stand-ins for pictures: (n, 2), the scale and the seed."""
+    seeds = torch.as_tensor(seeds, dtype=torch.float32).reshape(-1)
+    return torch.stack([torch.full_like(seeds, float(guidance_scale)), seeds], dim=1)
+
+
+def _right(pictures):
+    """At scale 1 one of four seeds is right, at 3 all, at 7 half."""
+    rules = {1.0: (4,), 3.0: (4, 5, 6, 9), 7.0: (5, 9)}
+    return [seed in rules.get(scale, ()) for scale, seed in pictures.tolist()]
+
+
+def _shares(scales=(1.0, 3.0, 7.0), seeds=(4, 5, 6, 9)):
+    return {s: sum(_right(_pictures(s, seeds))) / len(seeds) for s in scales}
+
+
+@sweep.case
+def _(answer):
+    asked = []
+
+    def draw(guidance_scale, seeds):
+        given = seeds.tolist() if isinstance(seeds, torch.Tensor) else seeds
+        asked.extend(
+            (guidance_scale, s) for s in (given if isinstance(given, (list, tuple, range)) else [given])
+        )
+        return _pictures(guidance_scale, seeds)
+
+    scales, seeds = [1.0, 3.0, 7.0], [4, 5, 6, 9]
+    got = answer(draw, _right, list(scales), list(seeds))
+    expect(got is not None, "The result is None: does your function end with a return?")
+    expect(
+        isinstance(got, dict),
+        f"The result should be a dictionary from scale to share, and is a {type(got).__name__}.",
+    )
+    expect(bool(asked), "Nothing was drawn: call draw(guidance_scale, seeds) for each scale.")
+    drawn = {scale: [s for used, s in asked if used == scale] for scale in scales}
+    expect(
+        bool(drawn[3.0]) and bool(drawn[7.0]),
+        f"Pictures were drawn at scale {', '.join(f'{s:g}' for s in sorted({s for s, _ in asked}))} only: "
+        "draw at each of the scales.",
+    )
+    expect(
+        all(sorted(used) == sorted(drawn[1.0]) for used in drawn.values()),
+        "Each scale got other seeds. Then you cannot tell what the scale does from what luck does: use the "
+        "same noise for all.",
+    )
+    expect(
+        sorted(drawn[1.0]) == seeds,
+        f"For each scale the seeds should be {seeds}, and you draw {sorted(drawn[1.0])}.",
+    )
+    expect(
+        list(got) == scales,
+        f"The keys should be the scales, {scales}, and are {list(got)}.",
+    )
+    shares = torch.tensor([float(v) for v in got.values()])
+
+    def of(values):
+        return torch.tensor([float(v) for v in values])
+
+    right = _shares()
+    expect_close(
+        shares,
+        of(right.values()),
+        "With 1, 4 and 2 of 4 pictures right the shares should be 0.25, 1 and 0.5.",
+        {
+            "Yours counts: divide by the number of pictures.": of(v * 4 for v in right.values()),
+            "Yours is the share that is wrong.": of(1 - v for v in right.values()),
+            "Yours goes on counting from scale to scale: begin anew for each.": of((0.25, 1.25, 1.75)),
+            "Yours is whether any picture is right: take the share.": of(v > 0 for v in right.values()),
+            "Yours is whether the last picture is right: take the share of all.": of((0, 1, 1)),
+            "Yours divides by the number of scales: divide by that of the pictures.": (
+                of(v * 4 / 3 for v in right.values())
+            ),
+        },
+    )
+
+
+@sweep.case
+def _(answer):
+    got = answer(_pictures, _right, [7.0, 1.0], [5, 9, 4])
+    expect(
+        list(got) == [7.0, 1.0], f"For the scales 7 and 1 the keys should be these, and they are {list(got)}."
+    )
+    expect_close(
+        torch.tensor([float(v) for v in got.values()]),
+        torch.tensor([2 / 3, 1 / 3]),
+        "For four seeds yours is right, and for three it is not.",
+    )
+
+
+def _sweep(draw, is_right, scales, seeds, divide=len, wrong=False):
+    found = {}
+    for scale in scales:
+        answers = [bool(x) != wrong for x in is_right(draw(scale, seeds))]
+        found[scale] = sum(answers) / (divide(seeds) if callable(divide) else divide)
+    return found
+
+
+@sweep.rejects("Each scale got other seeds")
+def _(draw, is_right, scales, seeds):
+    found = {}
+    for i, scale in enumerate(scales):
+        found[scale] = sum(is_right(draw(scale, [s + 10 * i for s in seeds]))) / len(seeds)
+    return found
+
+
+@sweep.rejects("draw at each of the scales")
+def _(draw, is_right, scales, seeds):
+    pictures = draw(7.5, seeds)
+    return {scale: sum(is_right(pictures)) / len(seeds) for scale in scales}
+
+
+@sweep.rejects("the seeds should be [4, 5, 6, 9]")
+def _(draw, is_right, scales, seeds):
+    return {scale: sum(is_right(draw(scale, range(len(seeds))))) / len(seeds) for scale in scales}
+
+
+@sweep.rejects("the seeds should be [4, 5, 6, 9]")
+def _(draw, is_right, scales, seeds):
+    return _sweep(draw, is_right, scales, seeds[:1])
+
+
+@sweep.rejects("divide by the number of pictures")
+def _(draw, is_right, scales, seeds):
+    return _sweep(draw, is_right, scales, seeds, divide=1)
+
+
+@sweep.rejects("for three it is not")
+def _(draw, is_right, scales, seeds):
+    return _sweep(draw, is_right, scales, seeds, divide=4)
+
+
+@sweep.rejects("share that is wrong")
+def _(draw, is_right, scales, seeds):
+    return _sweep(draw, is_right, scales, seeds, wrong=True)
+
+
+@sweep.rejects("begin anew for each")
+def _(draw, is_right, scales, seeds):
+    right, found = 0, {}
+    for scale in scales:
+        right += sum(is_right(draw(scale, seeds)))
+        found[scale] = right / len(seeds)
+    return found
+
+
+@sweep.rejects("should be a dictionary")
+def _(draw, is_right, scales, seeds):
+    return list(_sweep(draw, is_right, scales, seeds).values())
+
+
+@sweep.rejects("whether any picture is right")
+def _(draw, is_right, scales, seeds):
+    return {scale: float(any(is_right(draw(scale, seeds)))) for scale in scales}
+
+
+@sweep.rejects("divide by that of the pictures")
+def _(draw, is_right, scales, seeds):
+    return _sweep(draw, is_right, scales, seeds, divide=len(scales))
+
+
 # Questions of understanding -----------------------------------------------------------------
 
 why_not_no = Quiz(

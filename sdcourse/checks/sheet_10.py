@@ -361,7 +361,114 @@ def _(seconds, pictures, seconds_per_call, guidance):
     return int(seconds / pictures / seconds_per_call / 2 + 1e-6)
 
 
+# 6 · steps against quality ------------------------------------------------------------------
+
+enough = Exercise("10-enough-steps", "enough_steps", "choose the number of steps by a measured curve")
+
+
+@enough.case
+def _(answer):
+    curve = {25: 0.90, 2: 0.21, 15: 0.92, 4: 0.78, 8: 0.91, 6: 0.89}
+    got = answer(dict(curve), 0.02)
+    expect(got is not None, "The result is None: does your function end with a return?")
+    expect(
+        got not in curve.values() or got in curve,
+        f"{got} is a quality: the result should be a number of steps.",
+    )
+    message = f"With at most 0.02 less than the best, 0.92 at 15 steps, 8 steps are enough; you say {got}."
+    expect(got != 15, f"{message} Yours is the best: fewer steps come close to it.")
+    expect(
+        got != 25,
+        f"{message} Yours is the first in the dictionary, or the largest: look for the fewest steps.",
+    )
+    expect(got != 6, f"{message} 0.89 is 0.03 less than the best. Yours compares with the most steps.")
+    expect(got != 2, f"{message} Yours leaves the quality out.")
+    expect(got == 8, message)
+
+
+@enough.case
+def _(answer):
+    for curve, loss, expected, why in (
+        ({4: 0.5, 8: 0.75, 16: 0.75}, 0.0, 8, "Where two are equally good, fewer steps are cheaper."),
+        ({4: 0.5, 8: 0.75, 16: 1.0}, 0.25, 8, "A quality that is exactly as much below the best is allowed."),
+        ({1: 0.30, 2: 0.38, 4: 0.40}, 0.03, 2, "The loss is a difference, not a part of the best."),
+        ({9: 0.1}, 0.5, 9, "A curve of one point has one answer."),
+        ({8: 0.95, 4: 0.60, 2: 0.94}, 0.02, 2, "Curves need not rise: ask each point by itself."),
+    ):
+        got = answer(dict(curve), loss)
+        expect(
+            got == expected,
+            f"For {curve} and a loss of {loss:g} the answer is {expected}, and yours is {got}. {why}",
+        )
+
+
+def _enough(curve, loss, best=None):
+    best = max(curve.values()) if best is None else best
+    return min(steps for steps, quality in curve.items() if quality >= best - loss - 1e-9)
+
+
+@enough.rejects("Yours is the best")
+def _(curve, loss):
+    return max(curve, key=curve.get)
+
+
+@enough.rejects("the first in the dictionary")
+def _(curve, loss):
+    best = max(curve.values())
+    return next(steps for steps, quality in curve.items() if quality >= best - loss - 1e-9)
+
+
+@enough.rejects("is a quality")
+def _(curve, loss):
+    return curve[_enough(curve, loss)]
+
+
+@enough.rejects("compares with the most steps")
+def _(curve, loss):
+    return _enough(curve, loss, best=curve[max(curve)])
+
+
+@enough.rejects("leaves the quality out")
+def _(curve, loss):
+    return min(curve)
+
+
+@enough.rejects("exactly as much below the best is allowed")
+def _(curve, loss):
+    best = max(curve.values())
+    return min(steps for steps, quality in curve.items() if quality > best - loss or quality == best)
+
+
+@enough.rejects("not a part of the best")
+def _(curve, loss):
+    return _enough(curve, loss * max(curve.values()) * 1.1)
+
+
+@enough.rejects("Curves need not rise")
+def _(curve, loss):
+    best, found = max(curve.values()), max(curve)
+    for steps in sorted(curve, reverse=True):
+        if curve[steps] < best - loss - 1e-9:
+            break
+        found = steps
+    return found
+
+
 # Questions of understanding -----------------------------------------------------------------
+
+ancestral = Quiz(
+    "10-ancestral",
+    "With Euler ancestral, more steps go on changing the picture; with Euler it settles. Why?",
+    (
+        Choice(
+            "Ancestral schedulers add fresh noise in each step",
+            "More steps, more draws, another picture.",
+            right=True,
+        ),
+        Choice("Ancestral schedulers are less exact", "Their steps are as exact. They follow another path."),
+        Choice("The UNet has learned only some timesteps", "It has learned all of them."),
+    ),
+)
 
 same_network = Quiz(
     "10-same-network",
@@ -377,16 +484,20 @@ same_network = Quiz(
     ),
 )
 
-ancestral = Quiz(
-    "10-ancestral",
-    "With Euler ancestral, more steps go on changing the picture; with Euler it settles. Why?",
+limit = Quiz(
+    "10-what-limits",
+    "From 8 steps to 25 the judge's share does not rise any more. What would make it rise?",
     (
         Choice(
-            "Ancestral schedulers add fresh noise in each step",
-            "More steps, more draws, another picture.",
+            "More steps", "The path is followed well enough already. A finer path ends at the same place."
+        ),
+        Choice(
+            "A better network",
+            "Where the path leads is what the network has learned; the scheduler only follows it.",
             right=True,
         ),
-        Choice("Ancestral schedulers are less exact", "Their steps are as exact. They follow another path."),
-        Choice("The UNet has learned only some timesteps", "It has learned all of them."),
+        Choice(
+            "A better scheduler", "It reaches the same place with fewer calls. The place is not its choice."
+        ),
     ),
 )

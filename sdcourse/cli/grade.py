@@ -42,10 +42,18 @@ def grade(
     with tqdm(total=total, unit="notebook") as bar:
         for submission, found in grade_all(folder, seconds, memory, jobs):
             grades += found
-            correct = sum(g.state == "correct" for g in found)
-            bar.write(f"{submission.learner:20} {submission.sheet}: {correct} of {len(found)} correct")
+            bar.write(f"{submission.learner:20} {_in_short(submission.sheet, found)}")
             bar.update()
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "grades.csv", grades)
     write_html(out / "grades.html", grades)
     typer.echo(f"Written: {out / 'grades.csv'} and {out / 'grades.html'}")
+
+
+def _in_short(sheet: str | None, grades: list) -> str:
+    """One line for one notebook: how much of it is correct, and why the rest was not even checked."""
+    if sheet is None:
+        return grades[0].message
+    name, correct = sheet.removeprefix("sheet_"), sum(grade.state == "correct" for grade in grades)
+    others = {grade.state for grade in grades} - {"correct", "not yet", "not attempted"}
+    return f"{name}: {correct} of {len(grades)} correct" + "".join(f", {state}" for state in sorted(others))

@@ -203,5 +203,53 @@ check("05-zero-shot", zero_shot)
 quiz("05-hidden-or-pooled")
 
 # %% [markdown]
+# ## An experiment: can CLIP be fooled?
+#
+# Sheet 03 made a text the wish: 1 minus the cosine is a loss, and its gradient pulls a model that draws. Here nothing draws.
+# The gradient moves the *pixels* themselves.
+#
+# **Predict:** take four drawings of puppies and move their pixels downhill on this loss, towards "a photo of a cat", sixty
+# times. Will there be cats? What will CLIP say, and what the judge, a network that had nothing to do with it?
+
+# %% tags=["nbval-ignore-output"]
+from sdcourse.data import gallery
+
+clip, tokenizer = sdcourse.load_clip()
+judge = sdcourse.load_judge()
+inputs = tokenizer("a photo of a cat", return_tensors="pt")
+text_embeds = clip.get_text_features(**inputs).pooler_output.detach()
+scenes = gallery.random_scenes(900, seed=5)
+scenes = [s for s in scenes if s.subject == "puppy" and s.style == "photograph"][:4]
+
+
+def cosines(images):
+    return torch.cosine_similarity(clip.get_image_features(images).pooler_output, text_embeds)
+
+
+images = before = gallery.render(scenes).float() / 127.5 - 1
+for _ in range(60):
+    images.requires_grad_()
+    [gradient] = torch.autograd.grad((1 - cosines(images)).mean(), images)
+    images = (images - 0.02 * gradient.sign()).clamp(-1, 1).detach()
+
+# %% tags=["nbval-ignore-output"]
+with torch.no_grad():
+    for name, x in (("before", before), ("after", images)):
+        read = [reading["subject"] for reading in judge.read(x)]
+        print(f"{name:6}  cosines {[round(c, 2) for c in cosines(x).tolist()]}  the judge reads {read}")
+sdcourse.show_images(
+    torch.cat([before.detach(), images]) / 2 + 0.5,
+    columns=4,
+    size=128,
+    alt="four drawings of puppies, and below the same ones with a fine pattern over them, and no cat",
+)
+
+# %%
+quiz("05-fooled")
+
+# %% [markdown]
+# This is the price of guidance by a second model, besides its gradient in every step: the gradient finds whatever raises
+# that model's answer, and this need not be what the words say. Classifier-free guidance asks no second model.
+#
 # **What you can do now.** You know every step from letters to the hidden states that a UNet reads, and how they were
 # trained.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 09 · Exercises: guidance scale and negative prompts
 #
-# Four exercises on the one line that decides how a prompt is followed, and how it can be bent. Each has a function to
+# Five exercises on the one line that decides how a prompt is followed, and how it can be bent. Each has a function to
 # write, hints that open when you click them, and a check. A check says *not attempted*, *not yet* with the likely
 # mistake, or *correct*. Nothing breaks if you leave one out.
 #
@@ -130,4 +130,54 @@ check("09-prompt-weighting", weigh_words)
 quiz("09-negative-is-prompt")
 
 # %% [markdown]
-# **What you can do now.** You have written the four tricks behind most settings that programs for artists offer.
+# ## 5 · The sweep
+#
+# Which scale is best? Looking at six pictures, everybody finds what they like. So count: draw the same seeds at each
+# scale, and let a judge that does not know the scale say which pictures are right.
+
+
+# %%
+def sweep(draw, is_right, scales, seeds):
+    """A dictionary from each scale to the share of pictures that are right, 0 to 1.
+
+    Args:
+        draw: `draw(guidance_scale, seeds)` are pictures, one for each seed.
+        is_right: `is_right(pictures)` is a list with True or False for each picture.
+        scales: numbers.
+        seeds: whole numbers; every scale gets all of them.
+    """
+    ### BEGIN SOLUTION
+    return {scale: sum(is_right(draw(scale, seeds))) / len(seeds) for scale in scales}
+    ### END SOLUTION
+
+
+sweep_result = check("09-sweep", sweep)
+sweep_result
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>For one scale: draw all seeds, ask which are right, divide by how many there
+# are.</details>
+# <details><summary>Hint 2</summary><code>sum([True, False, True])</code> is 2.</details>
+#
+# **Predict** the curve for "a black cat wearing a hat": where is it highest? This takes about half a minute.
+
+# %% tags=["nbval-ignore-output"]
+if sweep_result.correct:
+    from sdcourse.metrics import draw_pictures
+
+    pipe, judge = sdcourse.load_pipeline(), sdcourse.load_judge()
+    prompt = "a black cat wearing a hat"
+
+    def draw(guidance_scale, seeds):
+        return draw_pictures(pipe, [prompt] * len(seeds), guidance_scale, 12, seed=seeds[0])
+
+    def is_right(pictures):
+        readings = judge.read(pictures)
+        return [r["subject"] == "cat" and r["color"] == "black" and r["hat"] != "none" for r in readings]
+
+    for scale, share in sweep(draw, is_right, [0.0, 1.0, 2.0, 5.0, 10.0, 20.0], range(24)).items():
+        print(f"scale {scale:4g}  {share:4.0%} right  " + "█" * round(30 * share))
+
+# %% [markdown]
+# **What you can do now.** You have written the four tricks behind most settings that programs for artists offer, and you
+# can measure what they do.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 10 · Exercises: schedulers
 #
-# Five exercises on how to get from noise to a picture in few steps. Each has a function to write, hints that open when
+# Six exercises on how to get from noise to a picture in few steps. Each has a function to write, hints that open when
 # you click them, and a check. A check says *not attempted*, *not yet* with the likely mistake, or *correct*. Nothing
 # breaks if you leave one out.
 #
@@ -136,5 +136,52 @@ check("10-budget", steps_within)
 # <details><summary>Hint</summary>How long does one step of everything take? How often does that fit? <code>int</code>
 # cuts what is left over.</details>
 #
+# ## 6 · How many are enough?
+#
+# Somebody measured how good the pictures are for several numbers of steps. More steps cost more, and from some point on
+# they bring nothing. Find that point: the fewest steps whose quality is at most `loss` below the best.
+
+
+# %%
+def enough_steps(curve, loss):
+    """The fewest steps whose quality is at most `loss` below the best of the curve.
+
+    Args:
+        curve: from numbers of steps to qualities, a dictionary in any order.
+        loss: how much quality you would give away.
+    """
+    ### BEGIN SOLUTION
+    best = max(curve.values())
+    return min(steps for steps, quality in curve.items() if quality >= best - loss)
+    ### END SOLUTION
+
+
+enough_result = check("10-enough-steps", enough_steps)
+enough_result
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Which quality is the best of all? By how much may another one be smaller?</details>
+# <details><summary>Hint 2</summary><code>min(steps for steps, quality in curve.items() if ...)</code></details>
+#
+# Measure a curve of your own. Two dozen prompts at five numbers of steps take about half a minute; the judge counts
+# pictures in which everything is as the prompt says.
+
+# %% tags=["nbval-ignore-output"]
+if enough_result.correct:
+    from sdcourse.metrics import measure_accuracy
+
+    pipe, judge = sdcourse.load_pipeline(), sdcourse.load_judge()
+    curve = {
+        steps: measure_accuracy(pipe, judge, n=24, num_inference_steps=steps).all_right
+        for steps in (2, 4, 6, 8, 16)
+    }
+    for steps, quality in curve.items():
+        print(f"{steps:2} steps  {quality:4.0%} right  " + "█" * round(30 * quality))
+    print("within 5 % of the best:", enough_steps(curve, 0.05), "steps")
+
+# %%
+quiz("10-what-limits")
+
+# %% [markdown]
 # **What you can do now.** You can read what a scheduler does from its settings, and choose one for the time that you
 # have.
