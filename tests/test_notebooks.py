@@ -553,13 +553,13 @@ SHEETS = sorted((ROOT / "lessons" / "exercises").glob("*.py"))
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: path.stem)
 def test_an_untouched_sheet_is_not_attempted_and_its_solution_is_correct(sheet):
     from sdcourse.checks.engine import Exercise
-    from sdcourse.checks.exercises import items_of
+    from sdcourse.checks.exercises import items_of, sheet_of
     from sdcourse.checks.quiz import Quiz
 
     asked = re.findall(r'check\("([\w-]+)"', sheet.read_text())
-    assert asked == list(items_of(f"sheet_{sheet.name[:2]}", Exercise))
+    assert asked == list(items_of(sheet_of(sheet.stem), Exercise))
     shown = re.findall(r'quiz\("([\w-]+)"', sheet.read_text())
-    assert shown == list(items_of(f"sheet_{sheet.name[:2]}", Quiz))
+    assert shown == list(items_of(sheet_of(sheet.stem), Quiz))
     for folder, state in (("exercises", "not attempted"), ("solutions", "correct")):
         notebook = nbformat.read(ROOT / folder / f"{sheet.stem}.ipynb", as_version=4)
         said = [text for cell in code_cells(notebook) for text in texts(cell)]

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -180,6 +181,52 @@ def test_an_error_is_said_and_the_next_change_works(explorer, monkeypatch):
     explorer.set(seed=2)
     assert explorer.wait(60)
     assert "finished" in explorer._status.value
+
+
+def test_an_error_of_many_lines_is_said_in_one_sentence(explorer):
+    explorer._fail(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee the documentation."))
+    assert ">RuntimeError: CUDA out of memory<" in explorer._status.value
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 10**20])
+def test_a_seed_that_cannot_be_is_said(explorer, seed):
+    with pytest.raises(ValueError, match=f"seed is {seed}: it must be 0 to"):
+        explorer.set(seed=seed)
+    explorer._controls["seed"].value = seed
+    assert explorer.wait(60) and f"seed is {seed}: it must be 0 to" in explorer._status.value
+    viewer = TrajectoryViewer(explorer.pipe, seed=seed, num_inference_steps=2)
+    assert viewer.wait(60) and f"seed is {seed}" in viewer._status.value
+
+
+def test_settings_beyond_a_slider_are_kept(explorer):
+    explorer.set(guidance_scale=25.0, num_inference_steps=60)
+    assert explorer.settings.guidance_scale == 25.0 and explorer.settings.num_inference_steps == 60
+    other = PromptExplorer(explorer.pipe, guidance_scale=30.0, num_inference_steps=1)
+    assert other._controls["guidance_scale"].value == 30.0
+
+
+def test_an_unknown_scheduler_moves_nothing(explorer):
+    before = explorer.settings
+    with pytest.raises(ValueError, match="Did you mean 'euler'"):
+        explorer.set(prompt="a hat", scheduler="eular")
+    assert explorer.settings == before and explorer._controls["prompt"].value == "a cat"
+
+
+def test_the_same_file_can_be_loaded_again(explorer, tmp_path):
+    content = explorer.save(tmp_path / "a.png").read_bytes()
+    file = {"name": "a.png", "type": "image/png", "size": len(content), "content": memoryview(content)}
+    for _ in range(2):
+        explorer.set(prompt="something else")
+        explorer._upload.value = ({**file, "last_modified": datetime(2026, 1, 1)},)
+        assert explorer.settings.prompt == "a cat"
+    assert explorer._upload.value == ()
+
+
+def test_controls_have_a_width_and_a_tooltip_of_their_own(explorer):
+    controls = explorer._controls
+    assert controls["seed"].layout.width == "70%" and controls["prompt"].layout.width == "98%"
+    tooltips = [control.tooltip for control in [*controls.values(), explorer._upload]]
+    assert all(tooltips) and len(set(tooltips)) == len(tooltips)
 
 
 def test_a_bad_file_is_said(explorer, tmp_path):

@@ -510,19 +510,19 @@ def _(asked, read, classes):
 
 # Questions of understanding -----------------------------------------------------------------
 
-shuffled = Quiz(
-    "02-shuffled-labels",
-    "Somebody shuffles the labels of every batch by mistake. What does the trained model draw for class 3?",
+loss_of_classes = Quiz(
+    "02-no-class-loss",
+    "Nothing in the loss says that class 7 must be a sneaker. Why does it come out?",
     (
-        Choice("Nothing but noise", "The pictures and the noise were right, so it learned to remove noise."),
         Choice(
-            "Any clothing: it learned that the label says nothing",
-            "A hint that is wrong nine times in ten does not help to guess the noise, so it is ignored.",
+            "Knowing the class makes the noise easier to predict",
+            "Under much noise the class tells where the dark and the bright parts will be. Whoever predicts "
+            "well, uses it.",
             right=True,
         ),
+        Choice("The judge corrects the network", "The judge only reads. It takes no part in training."),
         Choice(
-            "A mixture of all ten",
-            "It draws one piece of clothing at a time, as the model of lesson 01 does.",
+            "The scheduler knows the classes", "The scheduler knows noise levels, and nothing about pictures."
         ),
     ),
 )
@@ -547,19 +547,19 @@ where = Quiz(
     ),
 )
 
-loss_of_classes = Quiz(
-    "02-no-class-loss",
-    "Nothing in the loss says that class 7 must be a sneaker. Why does it come out?",
+shuffled = Quiz(
+    "02-shuffled-labels",
+    "Somebody shuffles the labels of every batch by mistake. What does the trained model draw for class 3?",
     (
+        Choice("Nothing but noise", "The pictures and the noise were right, so it learned to remove noise."),
         Choice(
-            "Knowing the class makes the noise easier to predict",
-            "Under much noise the class tells where the dark and the bright parts will be. Whoever predicts "
-            "well, uses it.",
+            "Any clothing: it learned that the label says nothing",
+            "A hint that is wrong nine times in ten does not help to guess the noise, so it is ignored.",
             right=True,
         ),
-        Choice("The judge corrects the network", "The judge only reads. It takes no part in training."),
         Choice(
-            "The scheduler knows the classes", "The scheduler knows noise levels, and nothing about pictures."
+            "A mixture of all ten",
+            "It draws one piece of clothing at a time, as the model of lesson 01 does.",
         ),
     ),
 )

@@ -14,7 +14,7 @@ from .distance import diversity, frechet_distance
 from .evaluate import renders
 
 BATCH_SIZE = 100
-SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
+SCALES = (0.0, 1.0, 2.0, 4.0, 8.0)
 REFERENCES = 8000
 
 

@@ -14,7 +14,6 @@ def as_table(figures: dict) -> str:
         known_table(figures),
         curve_table("guidance scale", figures["guidance curve"]),
         curve_table("steps", figures["steps curve"]),
-        "At a mild guidance scale:\n\n" + curve_table("steps", figures["steps curve, mild"]),
         negative_prompt_table(figures),
         quality_table(figures),
         judge_table(figures),

@@ -11,7 +11,7 @@ def generate_with_loss(
     unet,
     noise_scheduler,
     loss: "Callable",
-    guidance_strength: float = 40.0,
+    guidance_strength: float = 4.0,
     through_unet: bool = False,
     num_images: int = 1,
     num_inference_steps: int = 40,

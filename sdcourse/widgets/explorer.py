@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .settings import COARSE_STEPS, Settings, render
-from .view import View, as_html
+from .view import View, add_tooltip, as_html
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -108,6 +108,7 @@ class PromptExplorer(View):
         save = w.Button(description="Save", icon="download", tooltip="Write a PNG with the settings inside")
         save.on_click(lambda _: self._try(lambda: self._say(f"Saved as {self.save()}.")))
         self._upload = w.FileUpload(accept=".png", multiple=False, description="Load")
+        add_tooltip(self._upload, "Take the settings out of a saved PNG")
         self._upload.observe(lambda change: self._try(self._load_upload), "value")
         code = w.Button(description="As code", tooltip="Show the call that makes this picture")
         code.on_click(lambda _: self._show_code())
@@ -134,12 +135,20 @@ class PromptExplorer(View):
         self._name_unknown_words()
 
     def _show_settings(self, settings: Settings):
-        """Move all controls, and draw once."""
+        """Move all controls, and draw once.
+
+        Raises:
+            ValueError: one sentence, if a setting cannot be; then nothing has moved.
+        """
+        settings.check()
         for control in self._controls.values():
             control.unobserve(self._changed, "value")
         try:
             for name, control in self._controls.items():
-                control.value = getattr(settings, name)
+                value = getattr(settings, name)
+                if control.has_trait("max"):
+                    control.max = max(control.max, value)  # it would be cut off, and draw another picture
+                control.value = value
         finally:
             for control in self._controls.values():
                 control.observe(self._changed, "value")
@@ -174,7 +183,12 @@ class PromptExplorer(View):
             return
         # ipywidgets 7 gives a dictionary by name, 8 a tuple of dictionaries
         file = next(iter(files.values())) if isinstance(files, dict) else files[0]
-        self._show_settings(Settings.from_dict(settings_in(bytes(file["content"]))))
+        content = bytes(file["content"])
+        if isinstance(files, dict):
+            files.clear()  # so that the same file can be chosen again: it must be a change
+        else:
+            self._upload.value = ()
+        self._show_settings(Settings.from_dict(settings_in(content)))
 
     def _name_unknown_words(self):
         words = unknown_words(self.pipe, f"{self.settings.prompt} {self.settings.negative_prompt}")

@@ -9,7 +9,7 @@ from sdcourse.errors import check_name
 
 from .latest import Stale
 from .settings import Settings, render
-from .view import View, as_html
+from .view import View, add_tooltip, as_html
 
 SIDE = 112  # pixels of one picture on the screen
 
@@ -50,6 +50,7 @@ class XYGrid(View):
         self._stopped = False
         count = len(self.x_values) * len(self.y_values)
         self._bar = w.IntProgress(0, min=0, max=count, description="Pictures")
+        add_tooltip(self._bar, "Pictures drawn so far")
         stop = w.Button(description="Stop", icon="stop", tooltip="Keep what is drawn so far")
         stop.on_click(lambda _: self.stop())
         self._table = w.HTML()

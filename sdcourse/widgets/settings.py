@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 COARSE_STEPS = 5  # of a picture that is to be seen while a slider moves
+MAX_SEED = 2**32 - 1  # that of `sdcourse txt2img`
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,19 @@ class Settings:
         """Those of the values that are settings; for example what a saved PNG holds."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in names and value is not None})
+
+    def check(self) -> None:
+        """The seed and the scheduler; the sampling loop looks at the other numbers.
+
+        Raises:
+            ValueError: one sentence, if one of them cannot be.
+        """
+        from sdcourse.errors import check_name
+        from sdcourse.sampling import SCHEDULERS
+
+        check_name("scheduler", self.scheduler, SCHEDULERS)
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ValueError(f"seed is {self.seed}: it must be 0 to {MAX_SEED}.")
 
     def describe(self) -> str:
         """One line, for people."""
@@ -55,6 +69,7 @@ def render(
     """
     from sdcourse.sampling import text_to_image
 
+    settings.check()
     arguments = asdict(settings)
     arguments["num_inference_steps"] = num_inference_steps or settings.num_inference_steps
     callback = (lambda step: check()) if check else None

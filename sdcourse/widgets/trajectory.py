@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .settings import Settings
-from .view import View, as_html
+from .view import View, as_html, wide
 from .walk import walk
 
 if TYPE_CHECKING:
@@ -48,10 +48,7 @@ class TrajectoryViewer(View):
         super().__init__(Settings(**{**settings, "scheduler": "ddim"}), names, threaded)
         self.pipe, self._steps = pipe, []
         self._controls["guidance_scale"].continuous_update = False
-        self._slider = w.IntSlider(
-            0, min=0, max=0, description="Step", layout=w.Layout(width="98%"),
-            style={"description_width": "110px"},
-        )  # fmt: skip
+        self._slider = wide(w.IntSlider(0, min=0, max=0, description="Step"), "Which step to look at")
         self._slider.observe(lambda change: self._try(self._show), "value")
         self._cells = [w.HTML(layout=w.Layout(width=f"{SIDE + 12}px")) for _ in range(3)]
         pictures = w.HBox(self._cells, layout=w.Layout(flex_flow="row wrap", min_height=f"{SIDE + 48}px"))

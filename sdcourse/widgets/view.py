@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 VIEW = "application/vnd.jupyter.widget-view+json"
+TOOLTIPS = {
+    "prompt": "What to draw",
+    "negative_prompt": "What to leave out",
+    "guidance_scale": "How strongly the prompt is followed; 1 is no guidance",
+    "num_inference_steps": "More steps draw finer and take longer",
+    "scheduler": "How the noise is taken out, step by step",
+    "seed": "Which noise to begin with",
+}
 
 
 class View:
@@ -77,7 +85,7 @@ class View:
 
     def _fail(self, error: Exception):
         self.last_error = error
-        self._say(str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")
+        self._say(str(error) if isinstance(error, ValueError) else first_sentence(error))
 
     def _say(self, text: str):
         self._status.value = f'<div role="status" aria-live="polite">{escape(text)}</div>'
@@ -94,26 +102,47 @@ class View:
         return bundle
 
 
+def first_sentence(error: Exception) -> str:
+    """What went wrong, without the pages of advice that libraries append."""
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line.partition('. ')[0]}"
+
+
 def make_controls(settings: Settings, names: tuple[str, ...]) -> dict[str, Any]:
     """ipywidgets for these settings, each with a label, in their order."""
     import ipywidgets as w
 
     from sdcourse.sampling import SCHEDULERS
 
-    wide = dict(layout=w.Layout(width="98%"), style={"description_width": "110px"})
     make = {
-        "prompt": lambda v: w.Text(v, description="Prompt", **wide),
-        "negative_prompt": lambda v: w.Text(v, description="Negative prompt", **wide),
+        "prompt": lambda v: w.Text(v, description="Prompt"),
+        "negative_prompt": lambda v: w.Text(v, description="Negative prompt"),
         "guidance_scale": lambda v: w.FloatSlider(
-            v, min=0, max=20, step=0.5, description="Guidance scale", **wide
+            v, min=0, max=max(20, v), step=0.5, description="Guidance scale"
         ),
         "num_inference_steps": lambda v: w.IntSlider(
-            v, min=1, max=50, description="Steps", continuous_update=False, **wide
+            v, min=1, max=max(50, v), description="Steps", continuous_update=False
         ),
-        "scheduler": lambda v: w.Dropdown(options=list(SCHEDULERS), value=v, description="Scheduler", **wide),
-        "seed": lambda v: w.IntText(v, description="Seed", **wide),
+        "scheduler": lambda v: w.Dropdown(options=list(SCHEDULERS), value=v, description="Scheduler"),
+        "seed": lambda v: w.IntText(v, description="Seed"),
     }
-    return {name: make[name](getattr(settings, name)) for name in names}
+    return {name: wide(make[name](getattr(settings, name)), TOOLTIPS[name]) for name in names}
+
+
+def wide(control, tooltip: str):
+    """As wide as its box, beside a label of the same width as the others, whose tooltip it is."""
+    import ipywidgets as w
+
+    control.layout = w.Layout(width="98%")  # one for each: a change to a shared one changes them all
+    control.style.description_width = "110px"
+    add_tooltip(control, tooltip)
+    return control
+
+
+def add_tooltip(control, tooltip: str) -> None:
+    """Without one, ipywidgets 8 shows "null" on its label; ipywidgets 7 shows the label itself."""
+    if control.has_trait("tooltip"):
+        control.tooltip = tooltip
 
 
 def as_html(picture: "Image.Image", alt: str, width: int) -> str:

@@ -130,7 +130,7 @@ if downhill_result.correct and loop_result.correct:
     images = torch.cat(
         [
             sample_with_loss(unet, scheduler, noise, lambda x: color_loss(x, blue) * len(x), strength, 40)
-            for strength in (0, 40)
+            for strength in (0, 4)
         ]
     )
     sdcourse.show_images(
@@ -184,7 +184,7 @@ if downhill_result.correct and loop_result.correct and text_result.correct:
         large = torch.nn.functional.interpolate(images.clamp(-1, 1), size=64, mode="bilinear")
         return text_loss(clip.get_image_features(large).pooler_output, text_embeds) * len(images)
 
-    images = sample_with_loss(unet, scheduler, noise, fits_text, 60, 40)
+    images = sample_with_loss(unet, scheduler, noise, fits_text, 10, 40)
     print(f"distance from the text: {fits_text(images).item() / len(images):.2f}")
     sdcourse.show_images(
         images.clamp(-1, 1) / 2 + 0.5, columns=6, size=112, alt="six small pictures, pulled towards a text"
