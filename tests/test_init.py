@@ -21,6 +21,7 @@ FUNCTIONS = {
     "load_pipeline": "sdcourse.models.loading",
     "load_judge": "sdcourse.models.judge",
     "load_clip": "sdcourse.models.clip",
+    "load_pixel_model": "sdcourse.models.pixels",
     "text_to_image": "sdcourse.sampling",
     "show_image": "sdcourse.images",
     "show_images": "sdcourse.images",
