@@ -38,8 +38,12 @@ def test_diffusers_loads_it_without_a_warning(caplog):
 
 
 def test_it_is_small_enough_to_ship():
-    total = sum(file.stat().st_size for file in WEIGHTS_ROOT.rglob("*") if file.is_file())
-    assert total < 40e6
+    def size(*folders):
+        files = (file for folder in folders for file in folder.rglob("*") if file.is_file())
+        return sum(file.stat().st_size for file in files)
+
+    assert size(*(WEIGHTS_ROOT / name for name in ("pocket-sd", "pocket-clip", "judge"))) < 40e6
+    assert size(WEIGHTS_ROOT) < 50e6  # with the small models of lessons 01 to 03
 
 
 def test_our_loop_equals_the_pipeline_on_the_real_weights(pipe):
