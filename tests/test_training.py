@@ -256,7 +256,7 @@ with first_alone():  # the second process finds what the first one made
         time.sleep(1)
         made.write_text("")
 print("FOUND", found)
-progress = train_for(2, model, compute_loss, folder, 0.1)
+progress = train_for(8, model, compute_loss, folder, 0.1)
 print("WEIGHT", model.weight.item(), "STEPS", sorted(set(s % 2 for s in seen)), seen[:3])
 """
 
