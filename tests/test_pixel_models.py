@@ -38,6 +38,11 @@ def test_a_folder_of_one_s_own_loads_too(tmp_path, fashion):
 def test_what_is_no_model_is_refused_in_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Did you mean 'fashion'.*or a folder with unet/ and scheduler/"):
         load_pixel_model("fashon")
+    parts = tmp_path / "parts"  # what `sdcourse train` makes of pocket-sd: no scheduler, and no pipeline yet
+    shutil.copytree(registry.WEIGHTS_ROOT / "pocket-sd" / "unet", parts / "unet")
+    for folder in (parts, registry.WEIGHTS_ROOT / "pocket-sd"):
+        with pytest.raises(ValueError, match="or a folder with unet/ and scheduler/"):
+            load_pixel_model(folder)
     shutil.copytree(registry.WEIGHTS_ROOT / "fashion", tmp_path / "fashion")
     shutil.copy(registry.WEIGHTS_ROOT / "SHA256SUMS", tmp_path)
     monkeypatch.setattr("sdcourse.models.pixels.WEIGHTS_ROOT", tmp_path)
@@ -60,7 +65,7 @@ def test_pictures_show_the_class_that_was_asked_for(fashion):
 def test_pictures_without_a_class_are_nearer_to_clothing_than_noise_is():
     judge = sdcourse.load_judge("fashion")
     pictures = draw_pixels(*load_pixel_model("fashion-unconditional"), n=60, steps=15)
-    drawn = torch.cat([draw_pixels(*load_pixel_model("fashion"), torch.arange(10).repeat(6), 1.0, steps=15)])
+    drawn = draw_pixels(*load_pixel_model("fashion"), torch.arange(10).repeat(6), 1.0, steps=15)
     noise = torch.randn_like(pictures).clamp(-1, 1)
     assert frechet_distance(judge, pictures, drawn) < frechet_distance(judge, noise, drawn) / 4
 

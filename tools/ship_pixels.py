@@ -1,7 +1,7 @@
 """Put the trained models on pixels into the package: `python tools/ship_pixels.py runs/fashion`.
 
 Writes sdcourse/weights/{fashion,fashion-unconditional,gallery-pixels,judge-fashion} in half precision,
-measures them, and writes what was measured onto their cards. Takes about five minutes on two idle cores.
+measures them, and writes what was measured onto their cards. Takes about ten minutes on two idle cores.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from sdcourse.models.judge import Judge, load_judge
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "sdcourse" / "weights"
 CARDS = Path(__file__).with_name("cards")
-PICTURES = 200
 
 
 def ship(parts: Path):
@@ -46,7 +45,7 @@ def write_words(name: str, values: dict):
 
 def write_card(parts: Path, name: str):
     unet, scheduler = load_pixel_model(name)
-    figures = evaluate_pixel_model(unet, scheduler, PICTURES)
+    figures = evaluate_pixel_model(unet, scheduler)
     millions = sum(p.numel() for p in unet.parameters()) / 1e6
     values = {"weights": f"{millions:.1f}", "n": figures["settings"]["n"], "figures": pixel_table(figures)}
     write_words(name, values | training_log(parts, name))

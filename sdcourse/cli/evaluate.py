@@ -40,8 +40,9 @@ def evaluate(
     from sdcourse import load_judge, load_pipeline, load_pixel_model, metrics
     from sdcourse.metrics.report import write_report
     from sdcourse.metrics.table import as_table, pixel_table
+    from sdcourse.models import find_pixel_model
 
-    if _draws_pixels(model):
+    if find_pixel_model(model):
         figures = metrics.evaluate_pixel_model(
             *load_pixel_model(model), n, 2.0 if scale is None else scale, steps
         )
@@ -54,14 +55,6 @@ def evaluate(
     written = _write(out, figures)
     write_report(out / "report.png", Path(model).name, figures, pictures)
     typer.echo(f"\nWritten: {written} and {out / 'report.png'}")
-
-
-def _draws_pixels(model: str) -> bool:
-    """Whether it is a model without latents: by its name, or a folder of a UNet that is no pipeline."""
-    from sdcourse.models import PIXEL_MODELS
-
-    folder = Path(model).expanduser()
-    return model in PIXEL_MODELS or (folder / "unet").is_dir() and not (folder / "model_index.json").is_file()
 
 
 def _write(out: Path, figures: dict) -> Path:

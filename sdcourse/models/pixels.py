@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 PIXEL_MODELS = ("fashion", "fashion-unconditional", "gallery-pixels")
 
 
+def find_pixel_model(name: str | Path) -> Path | None:
+    """The folder of a model by its name or its path; None if this is none on pixels."""
+    if name in PIXEL_MODELS:
+        return WEIGHTS_ROOT / name
+    folder = Path(name).expanduser()
+    is_one = all((folder / part).is_dir() for part in ("unet", "scheduler"))
+    return folder if is_one and not (folder / "model_index.json").is_file() else None
+
+
 def load_pixel_model(
     name: str | Path = "fashion", device: str | None = None
 ) -> "tuple[UNet2DModel, DDPMScheduler]":
@@ -30,10 +39,8 @@ def load_pixel_model(
     """
     from diffusers import DDPMScheduler, UNet2DModel
 
-    folder = Path(name).expanduser()
-    if name in PIXEL_MODELS:
-        folder = WEIGHTS_ROOT / name
-    elif not (folder / "unet").is_dir():
+    folder = find_pixel_model(name)
+    if folder is None:
         try:
             check_name("model on pixels", str(name), PIXEL_MODELS)
         except ValueError as error:

@@ -26,8 +26,8 @@ JUDGE_LEARNING_RATE = 2e-3
 def pixel_loss(unet, scheduler, clean_images, labels=None) -> torch.Tensor:
     """The noise prediction loss (Ho et al., 2020, eq. 14), every timestep weighted alike.
 
-    min-SNR weights (Hang et al., 2023), with which pocket-sd is trained, care less for the last steps: specks
-    of noise stay, which latents hide and pixels do not.
+    As in the lessons; min-SNR weights (Hang et al., 2023), with which pocket-sd is trained, count the nearly
+    clean steps for little.
 
     Args:
         clean_images: (n, channels, 32, 32) in [-1, 1].
