@@ -645,11 +645,13 @@ def test_lab_serves_the_notebooks_and_asks_nothing_about_news(tmp_path):
 # models
 
 
-def test_models_lists_every_model(weights):
+def test_models_lists_every_model(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("SDCOURSE_MY_SD", str(tmp_path / "mine"))
     result = sdcourse_command("models")
     assert result.exit_code == 0
     rows = {line.split()[0]: line for line in result.stdout.splitlines()}
-    assert list(rows) == ["name", *registry.MODELS]
+    assert list(rows) == ["name", *registry.MODELS, "my-sd"]
+    assert re.search(r"not made yet +- +yours", rows["my-sd"])
     assert re.search(r" shipped +4 MB +Apache-2.0 ", rows["pocket-sd"])
     assert re.search(r" to be downloaded +2\.1 GB +CreativeML OpenRAIL-M ", rows["sd15"])
 
@@ -704,6 +706,14 @@ def test_train_chooses_half_an_hour_one_folder_for_all_parts_and_the_best_device
     result = sdcourse_command("train", "pocket-sd")
     assert recipe == [("pocket-sd", Path("my-pocket-sd"), 1800.0, sdcourse.runtime.default_device(), 0)]
     assert f"--model {Path('my-pocket-sd', 'pocket-sd')}" in result.stdout
+
+
+def test_train_goes_on_with_the_learners_own_model_where_it_lies(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("SDCOURSE_MY_SD", str(tmp_path / "mine"))
+    result = sdcourse_command("train", "my-sd", "--budget", "60m", "--device", "cpu")
+    assert recipe == [("my-sd", tmp_path / "mine", 3600.0, "cpu", 0)]
+    assert result.stdout.endswith("--model my-sd\n")
+    assert "set the variable SDCOURSE_MY_SD" in refused("train", "my-sd", "--out", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -767,6 +777,29 @@ def test_evaluate_prints_tables_and_writes_figures_and_a_page(monkeypatch, tmp_p
     assert f"{figures['train']['mean']:.3f}" in result.output and "a hamster" in result.output
     assert json.loads((tmp_path / "new" / "evaluation.json").read_text()) == figures
     assert (tmp_path / "new" / "report.png").is_file()
+
+
+def test_evaluate_sets_the_learners_own_model_beside_pocket_sd(monkeypatch, tmp_path):
+    import torch
+
+    from sdcourse import metrics
+    from sdcourse.models import keep_parts, load_my_parts
+    from sdcourse.models.components import make_unet
+    from sdcourse.models.registry import WEIGHTS_ROOT
+
+    monkeypatch.setenv("SDCOURSE_MY_SD", str(tmp_path / "mine"))
+    keep_parts(**load_my_parts(), unet=make_unet())
+    shipped = json.loads((WEIGHTS_ROOT / "pocket-sd" / "measured.json").read_text())
+    figures = json.loads(json.dumps(shipped))
+    figures["train"]["mean"] = 0.123
+    pictures = torch.rand(10, 16, 3, 64, 64)
+    monkeypatch.setattr(metrics, "evaluate", lambda *_: {**figures, "pictures": pictures})
+    result = sdcourse_command("evaluate", "my-sd", "--n", 20, "--out", tmp_path / "new")
+    assert result.exit_code == 0, result.output
+    cells = [line.split("|")[1:-1] for line in result.output.splitlines() if line.startswith("|")]
+    rows = {cells[0].strip(): [c.strip() for c in cells[1:]] for cells in cells}
+    assert rows["beside"] == ["my-sd", "pocket-sd"]
+    assert rows["mean accuracy over attributes"] == ["0.123", f"{shipped['train']['mean']:.3f}"]
 
 
 def test_evaluate_measures_clothing_by_name_and_by_folder(monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="pocket-sd, fashion, fashion-unconditional, gallery-pixels, or the folder of such a model."
+            help="pocket-sd, my-sd, fashion, fashion-unconditional, gallery-pixels, or such a folder."
         ),
     ],
     n: Annotated[int, typer.Option(help="Pictures, or prompts of each split, 20 to 500.")] = 500,
@@ -39,8 +39,9 @@ def evaluate(
     quiet_libraries()
     from sdcourse import load_judge, load_pipeline, load_pixel_model, metrics
     from sdcourse.metrics.report import write_report
-    from sdcourse.metrics.table import as_table, pixel_table
-    from sdcourse.models import find_pixel_model
+    from sdcourse.metrics.table import as_table, beside_table, pixel_table
+    from sdcourse.models import MODELS, find_pixel_model
+    from sdcourse.models.my_sd import MY_SD
 
     if find_pixel_model(model):
         figures = metrics.evaluate_pixel_model(
@@ -52,6 +53,9 @@ def evaluate(
     figures = metrics.evaluate(load_pipeline(model), load_judge(), n, 5.0 if scale is None else scale, steps)
     pictures = figures.pop("pictures")
     typer.echo(as_table(figures))
+    if model == MY_SD:
+        measured = json.loads((MODELS["pocket-sd"].folder / "measured.json").read_text())
+        typer.echo("\n" + beside_table({MY_SD: figures, "pocket-sd": measured}))
     written = _write(out, figures)
     write_report(out / "report.png", Path(model).name, figures, pictures)
     typer.echo(f"\nWritten: {written} and {out / 'report.png'}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from sdcourse.models.integrity import list_files, missing_files, read_parts
+from sdcourse.models.my_sd import MY_SD, my_sd_folder
 from sdcourse.models.registry import MODELS, ModelSpec
 
 
@@ -17,6 +18,7 @@ def models() -> None:
     """
     rows = [("name", "where", "size", "licence", "what")]
     rows += [(s.name, *where_and_size(s), s.licence, s.description) for s in MODELS.values()]
+    rows.append((MY_SD, *where_my_sd_is(), "yours", "what you train in lessons 04 to 06"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -32,6 +34,14 @@ def where_and_size(spec: ModelSpec) -> tuple[str, str]:
     if cached:
         return "downloaded", in_words(folder_size(cached))
     return "to be downloaded", in_words(spec.download_mb * 1e6)
+
+
+def where_my_sd_is() -> tuple[str, str]:
+    """Two cells of the table for the learner's own model."""
+    folder = my_sd_folder()
+    if not folder.is_dir():
+        return "not made yet", "-"
+    return str(folder), in_words(folder_size(folder))
 
 
 def cached_folder(spec: ModelSpec) -> Path | None:

@@ -36,6 +36,20 @@ def accuracy_table(figures: dict) -> str:
     return _table(("attribute", "training split", "held-out combinations"), rows)
 
 
+def beside_table(figures_by_name: dict[str, dict]) -> str:
+    """What matters most, of several models side by side."""
+    cells = {
+        "prompts of each split": lambda f: str(f["train"]["n"]),
+        "mean accuracy over attributes": lambda f: f"{f['train']['mean']:.3f}",
+        "all right at once": lambda f: f"{f['train']['all_right']:.3f}",
+        "all right at once, held-out combinations": lambda f: f"{f['heldout']['all_right']:.3f}",
+        "Fréchet distance over its floor": lambda f: f"{f['frechet distance'] / f['frechet floor']:.1f}",
+        "PSNR of the VAE": lambda f: f"{f['vae']['psnr']:.1f} dB",
+    }
+    rows = [[name, *(cell(f) for f in figures_by_name.values())] for name, cell in cells.items()]
+    return _table(("beside", *figures_by_name), rows)
+
+
 def known_table(figures: dict) -> str:
     from .evaluate import SEEDS_OF_KNOWN
 

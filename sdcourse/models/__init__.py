@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "hub": ["WeightsUnavailable"],
         "integrity": ["DamagedWeights", "verify_weights", "write_checksums"],
         "loading": ["load_pipeline"],
+        "my_sd": ["keep_parts", "load_my_parts", "my_sd_folder"],
         "pixels": ["PIXEL_MODELS", "find_pixel_model", "load_pixel_model"],
         "registry": ["MODELS", "default_model"],
     },

@@ -1,4 +1,4 @@
-"""The shipped CLIP: pictures and texts in one space."""
+"""CLIP: pictures and texts in one space."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from .integrity import DamagedWeights, verify_weights
 from .registry import WEIGHTS_ROOT
 
 if TYPE_CHECKING:
-    from transformers import CLIPModel, CLIPTokenizer
+    from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 
 def load_clip(device: str | None = None) -> "tuple[CLIPModel, CLIPTokenizer]":
@@ -23,3 +23,12 @@ def load_clip(device: str | None = None) -> "tuple[CLIPModel, CLIPTokenizer]":
         raise DamagedWeights(problems[0])
     clip = CLIPModel.from_pretrained(folder, dtype=torch.float32).eval()
     return clip.to(device or "cpu"), CLIPTokenizer.from_pretrained(folder)
+
+
+def text_half(clip: "CLIPModel") -> "CLIPTextModel":
+    """The text encoder of a CLIP, as Stable Diffusion uses it, with copies of its weights."""
+    from transformers import CLIPTextModel
+
+    text_encoder = CLIPTextModel(clip.config.text_config)
+    text_encoder.load_state_dict(clip.text_model.state_dict())
+    return text_encoder.eval()

@@ -54,8 +54,8 @@ def make_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
     )
 
 
-def make_unet() -> UNet2DConditionModel:
-    """Predicts the noise in (n, 4, 8, 8) latents under (n, 77, 128) hidden states of the text."""
+def make_unet(text_width: int = TEXT_WIDTH) -> UNet2DConditionModel:
+    """Predicts the noise in (n, 4, 8, 8) latents under (n, 77, text_width) hidden states of the text."""
     return UNet2DConditionModel(
         sample_size=LATENT_SIZE,
         in_channels=LATENT_CHANNELS,
@@ -65,7 +65,7 @@ def make_unet() -> UNet2DConditionModel:
         norm_num_groups=8,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=TEXT_WIDTH,
+        cross_attention_dim=text_width,
         attention_head_dim=4,  # the number of heads, despite its name
     )
 

@@ -25,6 +25,7 @@ from sdcourse.models.integrity import (
     restore_hint,
     weight_files,
 )
+from sdcourse.models.my_sd import MY_SD, check_my_sd
 
 if TYPE_CHECKING:
     import torch
@@ -54,9 +55,10 @@ def load_pipeline(
     Nothing is loaded before it is checked: all files there, weights whole, and the shipped ones as released.
 
     Args:
-        name: one of `sdcourse.models.MODELS`, such as "pocket-sd" (shipped) or "sd15" (from a hub, once); or
-            the path of a folder in the layout of `diffusers`, or of a single .safetensors file. Without it,
-            the model of the profile. A folder that has the name of a model is meant by "./name".
+        name: one of `sdcourse.models.MODELS`, such as "pocket-sd" (shipped) or "sd15" (from a hub, once);
+            "my-sd", what you trained in lessons 04 to 06; or the path of a folder in the layout of
+            `diffusers`, or of a single .safetensors file. Without it, the model of the profile. A folder that
+            has the name of a model is meant by "./name".
         device: "cpu", "cuda", "cuda:1", "mps"; without it, the best one there is.
         dtype: precision to compute in, whatever the files hold; without it float16 on CUDA, else float32.
         allow_pickle: also take .ckpt and .bin weights. Opening a pickle can run any code that its author put
@@ -73,14 +75,18 @@ def load_pipeline(
         `StableDiffusionPipeline`. Its own progress bar stays on.
 
     Raises:
-        ValueError: unknown name, device, dtype or kind of file; or pickles without `allow_pickle`.
-        FileNotFoundError: the path does not exist.
+        ValueError: unknown name, device, dtype or kind of file; pickles without `allow_pickle`; or parts of
+            my-sd that do not fit each other.
+        FileNotFoundError: the path does not exist, or a part of my-sd is not trained yet.
         DamagedWeights: files are missing, truncated or changed; names one and says how to restore it.
         WeightsUnavailable: not on this machine and not to be downloaded; within a second when offline.
     """
     source = name if name is not None else registry.default_model()
     spec = registry.MODELS.get(source) if isinstance(source, str) else None
-    path = None if spec else _existing_path(source)
+    if source == MY_SD:
+        path = check_my_sd()
+    else:
+        path = None if spec else _existing_path(source)
     device = _checked_device(device)
     dtype = _checked_dtype(dtype, device)
 
@@ -109,7 +115,7 @@ def _existing_path(source: str | Path) -> Path:
     if looks_like_a_path or isinstance(source, Path):
         raise FileNotFoundError(f"There is no file or folder {str(source)!r} (looked in {Path.cwd()}).")
     try:
-        check_name("model", source, registry.MODELS)
+        check_name("model", source, [*registry.MODELS, MY_SD])
     except ValueError as error:
         allowed = str(error).removesuffix(".")
         raise ValueError(f"{allowed}, or the path of a diffusers folder or of a .safetensors file.") from None

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer
 
 from sdcourse.data import gallery
 from sdcourse.data.gallery import ATTRIBUTES, Caption, Scene
-from sdcourse.models.components import MAX_TOKENS, TEXT_WIDTH, make_clip
+from sdcourse.models.clip import text_half
+from sdcourse.models.components import MAX_TOKENS, make_clip
 from sdcourse.models.judge import labels
 
 from .batches import cumulative_odds
@@ -74,9 +75,9 @@ def contrastive_loss(text_embeds: torch.Tensor, image_embeds: torch.Tensor, logi
 class AttributeHeads(nn.Module):
     """Reads every attribute from an embedding, of a picture or of a text."""
 
-    def __init__(self):
+    def __init__(self, width: int):
         super().__init__()
-        self.heads = nn.ModuleDict({k: nn.Linear(TEXT_WIDTH, len(v)) for k, v in ATTRIBUTES.items()})
+        self.heads = nn.ModuleDict({k: nn.Linear(width, len(v)) for k, v in ATTRIBUTES.items()})
 
     def loss(self, text_embeds, image_embeds, scenes: list[Scene], captions: list[Caption]) -> torch.Tensor:
         """Cross-entropy over all attributes of the pictures, and over those that the captions name."""
@@ -96,9 +97,7 @@ def train_clip(folder: Path, budget: float, device: str, seed: int = 0) -> CLIPM
     Needs `folder/tokenizer`.
     """
     clip = _train(folder, "clip", budget, device, seed)
-    text_encoder = CLIPTextModel(clip.config.text_config)
-    text_encoder.load_state_dict(clip.text_model.state_dict())
-    text_encoder.save_pretrained(folder / "text_encoder")
+    text_half(clip).save_pretrained(folder / "text_encoder")
     return clip
 
 
@@ -116,7 +115,7 @@ def _train(folder: Path, name: str, budget: float, device: str, seed: int, locke
     clip = start_from(folder / "clip", CLIPModel, lambda: make_clip(tokenizer)).to(device)
     clip.set_attn_implementation("eager")  # half the time of a step on a CPU, see the UNet's recipe
     clip.text_model.requires_grad_(not locked)
-    heads = AttributeHeads().to(device)
+    heads = AttributeHeads(clip.config.projection_dim).to(device)
 
     def compute_loss(step):
         per_pool = POOL // BATCH_SIZE

@@ -8,10 +8,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdcourse.errors import check_name
 from sdcourse.models.components import make_scheduler
+from sdcourse.models.my_sd import MY_SD
 
 from .clip import train_clip, train_clip_vision
 from .judge import train_judge
 from .loop import count_processes
+from .my_sd import train_my_sd
 from .pixels import train_fashion, train_fashion_judge, train_fashion_unconditional, train_gallery_pixels
 from .tokenizer import train_tokenizer
 from .unet import train_unet
@@ -33,14 +35,15 @@ NEEDS = {
 }
 # Of pocket-sd, in order, and the share of its budget that each part gets; the tokenizer takes seconds.
 SHARES = {"tokenizer": 0, "judge": 0.08, "clip": 0.12, "vae": 0.34, "decoder": 0.08, "unet": 0.38}
-RECIPES = (*NEEDS, "pocket-sd")
+RECIPES = (*NEEDS, "pocket-sd", MY_SD)
 
 
 def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
     """Train one part, or everything in order, into `folder`; started again, it goes on.
 
     Args:
-        name: one of `RECIPES`. "pocket-sd" is the whole; it ends in `folder/pocket-sd`.
+        name: one of `RECIPES`. "pocket-sd" is the whole; it ends in `folder/pocket-sd`. "my-sd" goes on with
+            the learner's own parts, which lie in a folder of their own.
         budget: seconds of training in all.
         device: "cpu", "cuda", ...
 
@@ -49,10 +52,12 @@ def train(name: str, folder: Path, budget: float, device: str, seed: int = 0):
         FileNotFoundError: if a part that this one builds on is not in `folder`.
     """
     check_name("recipe", name, RECIPES)
+    if count_processes() > 1 and name in ("pocket-sd", MY_SD):
+        raise ValueError("torchrun is for one part at a time: all but the first process end with a part.")
+    if name == MY_SD:
+        return train_my_sd(train, budget, device, seed)
     folder.mkdir(parents=True, exist_ok=True)
     if name == "pocket-sd":
-        if count_processes() > 1:
-            raise ValueError("torchrun is for one part at a time: all but the first process end with a part.")
         for part, share in SHARES.items():
             train(part, folder, budget * share, device, seed)
         return assemble(folder, folder / "pocket-sd")

@@ -1,6 +1,7 @@
 """Train the noise predictor on cached latents, under the frozen text encoder."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ CAPTION_DROPOUT = 0.1
 MIN_SNR_GAMMA = 5.0
 SECONDS_PER_PICTURE = 1 / 400  # to render and encode one on two cores
 CACHE_SHARE = 0.05  # of the budget that goes into making latents
+MIN_PICTURES, MAX_PICTURES = 2_000, 300_000
 # How much a latent counts, by the topmost layer among its 8×8 pixels: background, mount, subject, accessory,
 # hat. A hat is one latent of 64, so in a plain mean it hardly moves the network. The best prediction is the
 # same whatever the weights, because it is the best for each latent by itself.
@@ -108,11 +110,12 @@ def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2
     text_encoder = (
         CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device).eval()
     )
-    unet = start_from(folder / "unet", UNet2DConditionModel, make_unet).to(device)
+    make = partial(make_unet, text_encoder.config.hidden_size)
+    unet = start_from(folder / "unet", UNet2DConditionModel, make).to(device)
     # The fused attention's backward pass takes a third of a step on a CPU; written out, a tenth.
     unet.set_attn_processor(AttnProcessor())
     scheduler = DDPMScheduler.from_config(make_scheduler().config)
-    pictures = int(min(300_000, max(2_000, budget * CACHE_SHARE / SECONDS_PER_PICTURE)))
+    pictures = int(min(MAX_PICTURES, max(MIN_PICTURES, budget * CACHE_SHARE / SECONDS_PER_PICTURE)))
     path = folder / "runs" / "unet" / "latents.safetensors"
     with first_alone():  # the others find the file
         scenes, moments, weights = cache_latents(vae, pictures, path, 6_000_000 + seed)
