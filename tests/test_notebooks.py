@@ -447,7 +447,7 @@ def probe(course, monkeypatch):
     """A built lesson that tries to leave this machine and says in what environment it runs."""
     # conftest.py blocks the network for every test; here the build and nbval must do so by themselves
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    for name in ("HF_HUB_OFFLINE", "SDCOURSE_PROFILE", "CUDA_VISIBLE_DEVICES"):
+    for name in ("HF_HUB_OFFLINE", "SDCOURSE_PROFILE", "CUDA_VISIBLE_DEVICES", "SDCOURSE_MY_SD"):
         monkeypatch.setenv(name, "of this machine")
     course.write("""
         # %%
@@ -463,6 +463,11 @@ def probe(course, monkeypatch):
         import os
 
         [os.environ[name] for name in ("SDCOURSE_PROFILE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")]
+
+        # %%
+        from sdcourse.models import my_sd_folder
+
+        print("Kept in", my_sd_folder(), my_sd_folder().exists())
         """)
     assert course.build() == 0
     return course
@@ -477,6 +482,8 @@ def test_the_build_runs_without_network_in_the_pocket_profile(probe):
         "example.org",
     ]
     assert texts(cells[1]) == ["['pocket', '1', '']"]
+    # nobody's own model, and no path of this machine
+    assert texts(cells[2]) == ["Kept in ~/sdcourse/my-sd False\n"]
 
 
 @pytest.mark.slow

@@ -18,12 +18,15 @@ Execution is without a network, in the pocket profile and on the CPU, whatever t
 from __future__ import annotations
 
 import argparse
+import atexit
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -55,6 +58,7 @@ METADATA = {
 NBVAL_TAGS = ["nbval-ignore-output", "nbval-check-output", "nbval-raises-exception", "raises-exception"]
 RAISES_TAGS = {"nbval-raises-exception", "raises-exception"}
 
+MY_SD = re.compile(r"\S*[/\\]sdcourse-build-\w+[/\\]my-sd")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PROGRESS_LINE = re.compile(r"\d+%\|.*\| *\d\S*/\S+ \[|\d+it \[\d")
 SOURCE_OF_WARNING = re.compile(r"^\S*(/ipykernel_\d+/\d+\.py:\d+: |/site-packages/)", re.MULTILINE)
@@ -172,10 +176,13 @@ def _name(number: int, cell: NotebookNode) -> str:
 
 def kernel_environment() -> dict[str, str]:
     """The environment in which notebooks are executed, here and by the tests: the same everywhere."""
+    trained_before = tempfile.mkdtemp(prefix="sdcourse-build-")  # nothing, so that a lesson stands alone
+    atexit.register(shutil.rmtree, trained_before, ignore_errors=True)
     return {
         **os.environ,
         "SDCOURSE_PROFILE": "pocket",
         "HF_HUB_OFFLINE": "1",
+        "SDCOURSE_MY_SD": os.path.join(trained_before, "my-sd"),
         "SDCOURSE_CHALLENGE": "short",  # a challenge that trains: for a quarter of the time, with a lower bar
         "CUDA_VISIBLE_DEVICES": "",  # a maintainer's GPU must not show up in the stored outputs
         "PYTHONPATH": os.pathsep.join(filter(None, [str(OFFLINE), os.environ.get("PYTHONPATH")])),
@@ -226,6 +233,8 @@ def storable(outputs: list[NotebookNode]) -> list[NotebookNode]:
             output.text = SOURCE_OF_WARNING.sub("", text)
             if not output.text.strip():
                 continue
+        elif output.output_type == "stream":
+            output.text = MY_SD.sub("~/sdcourse/my-sd", output.text)  # where it lies for a learner
         elif output.output_type == "error":
             # the whole traceback names files of this machine; its last line says what the lesson shows
             output.traceback = [f"{output.ename}: {output.evalue}"]

@@ -24,15 +24,14 @@ runtime = sdcourse.setup()
 
 # %%
 pipe = sdcourse.load_pipeline()
-vae, tokenizer, text_encoder = pipe.vae, pipe.tokenizer, pipe.text_encoder
 
 
-def encode_texts(texts):
+def encode_texts(texts, tokenizer, text_encoder):
     ids = tokenizer(
         texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
     ).input_ids
     with torch.no_grad():
-        return text_encoder(ids)[0]  # (n, 77, 128)
+        return text_encoder(ids)[0]  # (n, 77, width)
 
 
 # %% [markdown]
@@ -81,7 +80,7 @@ def cross_attention(attn, hidden_states, text_embeddings):
 # Check it with random places against the block itself.
 
 # %%
-text_embeddings = encode_texts(["a cat wearing a hat in the snow"])
+text_embeddings = encode_texts(["a cat wearing a hat in the snow"], pipe.tokenizer, pipe.text_encoder)
 places = torch.randn(1, 64, attn.to_q.in_features, generator=torch.Generator().manual_seed(0))
 with torch.no_grad():
     ours, weights = cross_attention(attn, places, text_embeddings)
@@ -92,12 +91,26 @@ print("equal to diffusers:", torch.allclose(ours, theirs, atol=1e-5))
 # %% [markdown]
 # ## A small Stable Diffusion, from nothing
 #
-# Now train one. To see something within three minutes the world has to be small: six subjects, photographs only, no
-# hats. Encoding a picture takes longer than a training step needs it for, so all latents are made beforehand. The
-# Stable Diffusion paper did the same for its text-conditional models' first stage: VAE and text encoder stay frozen.
+# Now train one. It draws in the latents of the VAE that you trained in lesson 04, under the text encoder of lesson 05. What
+# you have not trained is taken from pocket-sd.
+
+# %% tags=["nbval-ignore-output"]
+from sdcourse.models import keep_parts, load_my_parts
+
+parts = load_my_parts()
+vae, text_encoder = parts["vae"], parts["text_encoder"]
+
+# %% [markdown]
+# To see something within three minutes the world has to be small: six subjects, photographs only, no hats.
+#
+# VAE and text encoder stay frozen, as in Stable Diffusion: only the UNet learns. So each picture and each caption has to be
+# encoded only once, before training starts, and a training step is cheap.
 
 # %%
 from dataclasses import replace
+
+import numpy as np
+from tqdm.auto import tqdm
 
 from sdcourse.data.gallery import caption, random_scenes, render
 
@@ -108,19 +121,18 @@ scenes = [
     for scene in random_scenes(16_000, seed=1)
     if scene.subject in subjects
 ][:4000]
+rng = np.random.default_rng(0)
+captions = [caption(scene, rng) for scene in scenes]
 
-# %%
-from tqdm.auto import tqdm
-
-with torch.no_grad():
-    latents = torch.cat(
-        [
-            vae.encode(render(scenes[i : i + 100]).float() / 127.5 - 1).latent_dist.sample()
-            for i in tqdm(range(0, len(scenes), 100), desc="latents")
-        ]
-    )
-latents = latents * vae.config.scaling_factor  # (4000, 4, 8, 8)
-print(tuple(latents.shape), f"deviation {latents.std():.2f}")
+latents, text_embeddings = [], []
+for i in tqdm(range(0, len(scenes), 100), desc="latents and captions"):
+    with torch.no_grad():
+        posterior = vae.encode(render(scenes[i : i + 100]).float() / 127.5 - 1).latent_dist
+    latents.append(posterior.sample() * vae.config.scaling_factor)
+    text_embeddings.append(encode_texts(captions[i : i + 100], parts["tokenizer"], text_encoder))
+latents, text_embeddings = torch.cat(latents), torch.cat(text_embeddings)
+no_text = encode_texts([""], parts["tokenizer"], text_encoder)  # (1, 77, width)
+print(tuple(latents.shape), f"deviation {latents.std():.2f} ·", tuple(text_embeddings.shape))
 
 # %% [markdown]
 # The network is the class of Stable Diffusion's own, `UNet2DConditionModel`, only narrower.
@@ -139,7 +151,7 @@ unet = UNet2DConditionModel(
     norm_num_groups=8,
     down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    cross_attention_dim=128,
+    cross_attention_dim=text_encoder.config.hidden_size,
     attention_head_dim=4,
 )
 unet.set_attn_processor(AttnProcessor())  # the plain formula, which trains faster on a CPU
@@ -153,11 +165,9 @@ print(f"{sum(p.numel() for p in unet.parameters()) / 1e6:.1f} million weights")
 # %%
 import time
 
-import numpy as np
 import torch.nn.functional as F
 
 optimizer = torch.optim.AdamW(unet.parameters(), lr=1.5e-3)
-rng = np.random.default_rng(0)
 
 
 def train(seconds):
@@ -165,14 +175,15 @@ def train(seconds):
     with tqdm(total=seconds, unit="s") as bar:
         while (left := deadline - time.monotonic()) > 0:
             chosen = torch.randint(0, len(scenes), (64,))
-            texts = ["" if rng.random() < 0.1 else caption(scenes[i], rng) for i in chosen]
+            dropped = torch.rand(64, 1, 1) < 0.1
+            condition = torch.where(dropped, no_text, text_embeddings[chosen])
             # Sample noise to add to the latents
             noise = torch.randn(64, 4, 8, 8)
             # Sample a random timestep for each image
             timesteps = torch.randint(0, 1000, (64,))
             noisy_latents = noise_scheduler.add_noise(latents[chosen], noise, timesteps)
             # Get the model prediction for the noise
-            noise_pred = unet(noisy_latents, timesteps, encode_texts(texts)).sample
+            noise_pred = unet(noisy_latents, timesteps, condition).sample
             # Compare the prediction with the actual noise
             loss = F.mse_loss(noise_pred, noise)
             loss.backward()
@@ -187,7 +198,7 @@ def train(seconds):
 # %%
 from diffusers import StableDiffusionPipeline
 
-mine = StableDiffusionPipeline(**{**pipe.components, "unet": unet}, requires_safety_checker=False)
+mine = StableDiffusionPipeline(**{**pipe.components, **parts, "unet": unet}, requires_safety_checker=False)
 judge = sdcourse.load_judge()
 asked = [(subject, place) for subject in subjects for place in ("in the snow", "at sunset")] * 5
 prompts = [f"a photo of a {subject} {place}" for subject, place in asked]
@@ -251,9 +262,34 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
+# ## Keep it, and go on over lunch
+#
+# Your UNet joins its VAE and its text encoder. From now on `sdcourse.load_pipeline("my-sd")` drives every later lesson with
+# your own model.
+
+# %% tags=["nbval-ignore-output"]
+keep_parts(**parts, unet=unet)
+
+sdcourse.show_images(
+    sdcourse.text_to_image(
+        sdcourse.load_pipeline("my-sd"),
+        "a photo of a boat at sunset",
+        num_images_per_prompt=4,
+        progress=False,
+    ),
+    columns=4,
+    size=112,
+    alt="four pictures of a boat at sunset, drawn by the UNet trained above",
+)
+
+# %% [markdown]
+# It knows six subjects. In a terminal, `sdcourse train my-sd --budget 60m` goes on with all parts that are yours, on the
+# whole gallery; it can be stopped and started again at any time. `sdcourse evaluate my-sd` then says how far it has
+# come, beside pocket-sd.
+#
 # ## Which word looks where?
 #
-# The weights of cross-attention are pictures: for each word, how much each place listens to it. `record_attention` keeps
+# Back to the finished model. The weights of cross-attention are pictures: for each word, how much each place listens to it. `record_attention` keeps
 # them while the UNet works, the mean over heads and layers.
 
 # %%
@@ -267,7 +303,7 @@ with record_attention(pipe.unet) as maps:
 print(len(maps), "calls of the UNet, each", tuple(maps[0].shape), "= (unconditional and prompt, words, 8, 8)")
 
 # %%
-pieces = tokenizer.convert_ids_to_tokens(tokenizer(prompt).input_ids)
+pieces = pipe.tokenizer.convert_ids_to_tokens(pipe.tokenizer(prompt).input_ids)
 mean_map = torch.stack([m[1] for m in maps[:10]]).mean(0)  # (77, 8, 8), over the first half of the steps
 words = ["cat</w>", "red</w>", "hat</w>", "snow</w>"]
 
@@ -343,8 +379,8 @@ sdcourse.show_images(
 #
 # **Try three things**, each one line:
 #
-# - `text_embeddings[:, 1:] = 0` after `encode_texts`: what can the UNet still know?
-# - `texts = [f"{scenes[i].subject}" for i in chosen]` in the loop: faster? And what is lost?
+# - `text_embeddings[:, 1:] = 0` before training: what can the UNet still know?
+# - `captions = [scene.subject for scene in scenes]`: does it learn faster? And what is lost?
 # - `prompt = "a photo of a cat and a dog"`: where do the maps of the two words lie?
 #
 # **Papers**
