@@ -122,12 +122,13 @@ for state, what, advice in findings():
 #
 # | lesson | you build | ready |
 # |---|---|---|
-# | 01 to 03 | diffusion, class conditioning and guidance on small pictures | planned |
+# | [01](01_diffusion_basics.ipynb), [02](02_class_conditioning.ipynb), [03](03_guidance.ipynb) | diffusion, class conditioning and guidance on small pictures | yes |
 # | 04 to 07 | latents and the VAE, the text encoder, text to latents, the pipeline | planned |
-# | 08 | the sampling loop by hand | yes |
+# | [08](08_sampling_loop.ipynb) | the sampling loop by hand | yes |
 # | 09 and 10 | guidance scale, negative prompts, schedulers | planned |
 #
-# Open [08 · The sampling loop by hand](08_sampling_loop.ipynb) next.
+# Open [01 · Diffusion basics](01_diffusion_basics.ipynb) next. In a hurry to see the whole?
+# [08 · The sampling loop by hand](08_sampling_loop.ipynb) stands alone.
 #
 # **Try three things**, each one line:
 #

@@ -148,6 +148,25 @@ def test_the_diffusion_loss_is_zero_for_who_knows_the_noise():
     assert 0.05 < wrong < 1  # min-SNR takes weight from the steps with little noise
 
 
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_loss_on_pixels_is_zero_for_who_knows_the_pictures(prediction_type):
+    from sdcourse.models.components import make_pixel_scheduler
+    from sdcourse.training.pixels import pixel_loss
+
+    scheduler, images = make_pixel_scheduler(prediction_type), torch.randn(16, 1, 32, 32)
+
+    def oracle(noisy, timesteps, class_labels):
+        """Works out what is asked for from what it is shown, because it knows the pictures."""
+        alpha = scheduler.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        noise = (noisy - alpha.sqrt() * images) / (1 - alpha).sqrt()
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * images
+        return type("Output", (), {"sample": noise if prediction_type == "epsilon" else velocity})
+
+    assert pixel_loss(oracle, scheduler, images) < 1e-6
+    other = "v_prediction" if prediction_type == "epsilon" else "epsilon"
+    assert pixel_loss(oracle, make_pixel_scheduler(other), images) > 0.1
+
+
 def test_what_the_subject_wears_counts_more_in_the_diffusion_loss():
     from sdcourse.training.unet import cell_weights
 
@@ -321,7 +340,9 @@ def test_the_small_models_on_pixels_are_trained_and_can_be_loaded(tmp_path, monk
         recipes.train(name, tmp_path, 1.0, "cpu")
         unet = UNet2DModel.from_pretrained(tmp_path / name / "unet")
         assert (unet.config.in_channels, unet.config.num_class_embeds) == (channels, classes)
-        assert DDPMScheduler.from_pretrained(tmp_path / name / "scheduler").config.beta_schedule == "linear"
+        scheduler = DDPMScheduler.from_pretrained(tmp_path / name / "scheduler")
+        asked_for = "v_prediction" if name == "fashion-unconditional" else "epsilon"
+        assert (scheduler.config.beta_schedule, scheduler.config.prediction_type) == ("linear", asked_for)
     recipes.train("fashion-judge", tmp_path, 1.0, "cpu")
     [reading, *_] = Judge.load(tmp_path / "fashion-judge").read(batch["images"])
     assert reading["class"] in pixels.CLASSES

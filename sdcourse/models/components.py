@@ -114,10 +114,18 @@ def make_pixel_unet(channels: int = 1, num_class_embeds: int | None = None) -> U
     )
 
 
-def make_pixel_scheduler() -> DDPMScheduler:
+def make_pixel_scheduler(prediction_type: str = "epsilon") -> DDPMScheduler:
     """The linear schedule of Ho et al., 2020.
 
     Not the cosine one: there the last noise level is a thousand times the first, and what the network errs at
     is blown up by as much in every scheduler that does not clip.
+
+    Args:
+        prediction_type: "epsilon" for the noise, or "v_prediction" for the velocity (Salimans and Ho, 2022).
     """
-    return DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear", clip_sample=True)
+    return DDPMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="linear",
+        clip_sample=True,
+        prediction_type=prediction_type,
+    )

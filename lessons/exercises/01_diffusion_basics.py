@@ -209,15 +209,18 @@ ddim_result
 quiz("01-uniform-noise")
 
 # %% [markdown]
-# When your step is correct, it draws with the course's weights: 25 jumps of 40 timesteps each.
+# When your step is correct, it draws with the course's weights: 25 jumps of 40 timesteps each. They predict the velocity,
+# from which the noise follows (the third view in the lesson).
 
 # %%
 if ddim_result.correct:
     unet, noise_scheduler = sdcourse.load_pixel_model("fashion-unconditional")
     images = torch.randn(12, 1, 32, 32, generator=torch.Generator().manual_seed(5))
     for t in range(999, 0, -40):
+        alpha = noise_scheduler.alphas_cumprod[t]
         with torch.no_grad():
-            noise_pred = unet(images, t).sample
+            velocity = unet(images, t).sample
+        noise_pred = alpha.sqrt() * velocity + (1 - alpha).sqrt() * images
         images = ddim_step(noise_pred, t, t - 40 if t >= 40 else -1, images, noise_scheduler.alphas_cumprod)
     sdcourse.show_images(
         images.clamp(-1, 1) / 2 + 0.5,

@@ -287,7 +287,7 @@ for t in (50, 300, 600, 900):
 # $$\hat\epsilon = \epsilon - s\,\sqrt{1-\bar\alpha_t}\;\nabla_{x_t}\log p(y\,|\,x_t)$$
 
 # %%
-clothing, noise_scheduler = sdcourse.load_pixel_model("fashion-unconditional")
+clothing, _ = sdcourse.load_pixel_model("fashion-unconditional")
 
 
 def sample_with_classifier(labels, guidance_scale, num_inference_steps=25, seed=0):
@@ -295,13 +295,15 @@ def sample_with_classifier(labels, guidance_scale, num_inference_steps=25, seed=
     images = torch.randn(len(labels), 1, 32, 32, generator=generator)
     noise_scheduler.set_timesteps(num_inference_steps)
     for t in tqdm(noise_scheduler.timesteps):
+        alpha = alphas_cumprod[t]
         with torch.no_grad():
-            noise_pred = clothing(images, t).sample
+            velocity = clothing(images, t).sample  # what this network predicts (lesson 01)
+        noise_pred = alpha.sqrt() * velocity + (1 - alpha).sqrt() * images
         images = images.detach().requires_grad_()
         logits = classifier(images, t.expand(len(labels)))
         log_probability = logits.log_softmax(1)[range(len(labels)), labels].sum()
         [gradient] = torch.autograd.grad(log_probability, images)
-        noise_pred = noise_pred - guidance_scale * (1 - alphas_cumprod[t]).sqrt() * gradient
+        noise_pred = noise_pred - guidance_scale * (1 - alpha).sqrt() * gradient
         images = noise_scheduler.step(noise_pred, t, images.detach(), generator=generator).prev_sample
     return images.clamp(-1, 1)
 
