@@ -345,11 +345,11 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Blots, some of them in the shape of clothing: your network saw a few thousand pictures. The course ships one of the same
-# shape that was trained for longer. There is one more difference: it was asked for the velocity $v$, the third of the views
-# above. At the highest noise level the picture is 0.006 of what the network sees. To get $x_0$ from a prediction of the
-# noise, all errors are divided by that number; from $v$ they stay as they are. Its scheduler knows (`prediction_type`), so
-# the loop stays the same.
+# Blots, some of them in the shape of clothing: your network saw a few thousand pictures. The course ships a wider one that
+# was trained for longer. There is one more difference: it was asked for the velocity $v$, the third of the views above. At
+# the highest noise level the picture is 0.006 of what the network sees. To get $x_0$ from a prediction of the noise, all
+# errors are divided by that number; from $v$ they stay as they are. Its scheduler knows (`prediction_type`), so the loop
+# stays the same.
 
 # %%
 finished, finished_scheduler = sdcourse.load_pixel_model("fashion-unconditional")

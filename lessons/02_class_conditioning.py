@@ -324,8 +324,8 @@ for axes, (who, readings) in zip(figure.subplots(1, 2), read_as.items(), strict=
 sdcourse.show_image(figure, alt="two confusion matrices; nearly all pictures lie on the diagonal")
 
 # %% [markdown]
-# Mistakes lie where clothes look alike: shirts, coats and pullovers. The same pairs are hard for people, and for the
-# judge.
+# Many mistakes lie where clothes look alike, such as shirts and pullovers; where your network is in doubt, it draws a block
+# that reads as a pullover. The finished one is hardly ever in doubt.
 #
 # ## What you built
 #

@@ -6,7 +6,7 @@
 # wish. The second lets the model exaggerate what it knows about a class, and is the one that Stable Diffusion uses
 # for every prompt.
 #
-# **You need** lessons 01 and 02, and what a gradient is. **It takes** about two minutes of computing.
+# **You need** lessons 01 and 02, and what a gradient is. **It takes** about three minutes of computing.
 #
 # **You will**
 #
@@ -487,7 +487,7 @@ sdcourse.show_image(
 
 # %% tags=["nbval-ignore-output"]
 ways = {
-    "no guidance, by class": (lambda: generate_from_class(asked, 1.0, 15, seed=8), "1 call"),
+    "no guidance, by class": (lambda: generate_from_class(asked, 1.0, 15, seed=8), "2 calls, 1 would do"),
     "classifier guidance, scale 4": (
         lambda: sample_with_classifier(asked, 4.0, 15, seed=8),
         "1 call + classifier, backward",
