@@ -1,6 +1,6 @@
 """How long a learner trains until pictures show what was asked for: our recipe against the usual one.
 
-`python benchmarks/time_to_accuracy.py --minutes 30` (so long, and half as long again for measuring).
+`python benchmarks/time_to_accuracy.py --minutes 30`: of training, each; measuring takes as long again.
 
 Usual: a `UNet2DModel` of 16 million weights, learning rate 3e-4, batches of 64, plain mean squared error,
 float32, as tutorials on class-conditional diffusion have it; they train it for 25 epochs and sample with 1000

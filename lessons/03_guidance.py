@@ -487,7 +487,7 @@ sdcourse.show_image(
 
 # %% tags=["nbval-ignore-output"]
 ways = {
-    "no guidance, by class": (lambda: generate_from_class(asked, 1.0, 15, seed=8), "2 calls, 1 would do"),
+    "no guidance, by class": (lambda: generate_from_class(asked, 1.0, 15, seed=8), "1 call"),
     "classifier guidance, scale 4": (
         lambda: sample_with_classifier(asked, 4.0, 15, seed=8),
         "1 call + classifier, backward",
@@ -502,7 +502,8 @@ for way, (draw, calls) in ways.items():
     print(f"{way:30}{calls:>30}{took:9.1f}{figures['accuracy']:10.0%}{figures['fréchet']:9.1f}")
 
 # %% [markdown]
-# (Our `generate_from_class` asks twice even at scale 1. The library's function of the same name asks once there.)
+# (One call would do in the first line. Our `generate_from_class` makes two even at scale 1, so it takes as long as in the
+# last; the library's function of the same name makes one there.)
 #
 # Classifier guidance is cheap per step, works with any model that you find, and needs a second network that knows
 # noisy pictures. Classifier-free guidance needs a model that was trained with a null class, and asks it twice. It is
