@@ -13,7 +13,7 @@
 # 1. add noise in one line, and see why it can jump to any amount at once;
 # 2. compare three schedules of noise;
 # 3. train a small network to predict noise;
-# 4. write the sampling loop of DDPM by hand, and find it equal to the one of `diffusers`;
+# 4. write a step of DDPM by hand, find it equal to the one of `diffusers`, and draw;
 # 5. make a mistake on purpose that no error message tells you about.
 
 # %%
@@ -124,7 +124,9 @@ sdcourse.show_images(
 
 # %% [markdown]
 # Nobody wants to walk a thousand steps for each training picture. Gaussian noise plus Gaussian noise is Gaussian
-# noise again, so all steps up to $t$ can be put together into one:
+# noise again, and the variances of independent noises add up. After two steps the picture has the factor
+# $\sqrt{(1-\beta_1)(1-\beta_2)}$ and the noise the variance $1-(1-\beta_1)(1-\beta_2)$; and so on. So all steps up to $t$ can
+# be put together into one:
 #
 # $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon, \qquad \bar\alpha_t = \prod_{s\le t}(1-\beta_s)$$
 #
@@ -201,7 +203,8 @@ for name, scheduler in schedules.items():
 # ## One prediction, three views
 #
 # The network could be asked for the noise $\epsilon$, for the clean picture $x_0$, or for a mix of both, the velocity
-# $v = \sqrt{\bar\alpha}\,\epsilon - \sqrt{1-\bar\alpha}\,x_0$. Knowing the noisy picture, each gives the others.
+# $v = \sqrt{\bar\alpha}\,\epsilon - \sqrt{1-\bar\alpha}\,x_0$. Knowing the noisy picture, each gives the others. The noise from
+# the velocity, for example, is $\epsilon = \sqrt{\bar\alpha}\,v + \sqrt{1-\bar\alpha}\,x_t$.
 
 # %%
 alpha = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
@@ -214,7 +217,7 @@ print("x0 from the noise:   ", torch.allclose(from_noise, clean_images, atol=1e-
 print("x0 from the velocity:", torch.allclose(from_v, clean_images, atol=1e-4))
 
 # %% [markdown]
-# We ask for the noise, as DDPM and Stable Diffusion 1 do. Stable Diffusion 2 asks for $v$.
+# We ask for the noise, as DDPM and Stable Diffusion 1 do. Stable Diffusion 2 for 768×768 asks for $v$.
 #
 # ## A network that predicts noise
 #
@@ -290,10 +293,13 @@ sdcourse.show_image(figure, alt="the loss falls steeply from 1, then slowly")
 # ## Sampling
 #
 # Training only asked for the noise. To draw, we start from pure noise and go down from step to step. The step of
-# DDPM takes a guess of the clean picture and moves towards it, then adds a little fresh noise (Ho et al., 2020,
-# algorithm 2):
+# DDPM takes out a part of the predicted noise, which moves the picture towards the guess of the clean one, then adds a
+# little fresh noise (Ho et al., 2020, algorithm 2):
 #
 # $$x_{t-1} = \frac{1}{\sqrt{\alpha_t}}\Big(x_t - \frac{\beta_t}{\sqrt{1-\bar\alpha_t}}\,\epsilon_\theta(x_t, t)\Big) + \sigma_t z$$
+#
+# Here $\alpha_t = 1-\beta_t$ belongs to one step and $\bar\alpha_t$ to all up to $t$; $\epsilon_\theta$ is the network's
+# answer, $z$ fresh Gaussian noise, and $\sigma_t^2 = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\,\beta_t$.
 
 
 # %%
@@ -321,8 +327,8 @@ for t in (999, 500, 1, 0):
     print(f"t = {t:3}: equal to diffusers:", torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3))
 
 # %% [markdown]
-# A thousand steps with the network that you trained would take minutes. Fewer steps do as well, if each covers a
-# stretch of timesteps; schedulers know how (lesson 10 is about them). We take 50.
+# A thousand steps with the network that you trained would take minutes. Fewer steps do nearly as well, if each covers
+# a stretch of timesteps; schedulers know how (lesson 10 is about them). We take 50.
 
 
 # %%
@@ -345,8 +351,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Blots, some of them in the shape of clothing: your network saw a few thousand pictures. The course ships a wider one that
-# was trained for longer. There is one more difference: it was asked for the velocity $v$, the third of the views above. At
+# Blots, some of them in the shape of clothing: your network saw some ten thousand pictures, each once. The course ships a
+# wider one that was trained for longer. There is one more difference: it was asked for the velocity $v$, the third of the views above. At
 # the highest noise level the picture is 0.006 of what the network sees. To get $x_0$ from a prediction of the noise, all
 # errors are divided by that number; from $v$ they stay as they are. Its scheduler knows (`prediction_type`), so the loop
 # stays the same.
@@ -436,14 +442,14 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# The network was trained on noise of mean 0 and deviation 1. Noise of mean 0.5 looks to it like a large bright picture
-# under a little noise, six times the same. No line of code complained.
+# The network was trained on noise of mean 0 and deviation 1, and the formulas hold for no other. Noise of mean 0.5 looks to
+# it like a large bright picture under a little noise, six times the same. No line of code complained.
 #
 # ## Is it any good? Measure it
 #
 # Pictures of clothing ought to be spread as the real ones are. The *Fréchet distance* compares the features of two
 # sets of pictures, here those of a small classifier; 0 means that they are spread alike. The floor tells what chance
-# alone gives: other drawn pictures against the same reference.
+# alone gives: as many other pictures of the data against the same reference.
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.metrics import frechet_distance
@@ -475,7 +481,7 @@ for name, images in rows.items():
 #
 # - `beta_schedule="squaredcos_cap_v2"` in the scheduler: train again and compare the loss curves. Can you compare them?
 # - `num_inference_steps=10` in `sample`: what goes first, shapes or details?
-# - leave out `noise` in the last steps of `ddpm_step` (`z = 0`): what happens to the pictures?
+# - `.pred_original_sample` for `.prev_sample` in `sample`: what comes out when each guess is believed at once?
 #
 # **Papers**
 #

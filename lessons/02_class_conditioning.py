@@ -221,7 +221,7 @@ for t in (100, 500, 900):
     print(f"t = {t}: with a wrong class the error is {ratio:.2f} times as large")
 
 # %% [markdown]
-# So it does. A wrong class costs most in the middle, where the picture is half hidden and a hint helps. At $t=900$ nearly
+# So it does. A wrong class costs most in the middle, where much is hidden and a hint helps. At $t=900$ nearly
 # all is noise, and a network that was trained for so short a time has not yet learned to make use of a hint there.
 #
 # ## Drawing by class

@@ -142,8 +142,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Nothing was tinted. The model looked for places where the colour is at home: red became sunsets, green a forest, violet
-# the evening. It can, because the wish is repeated at every step, from the first on, when nothing is decided yet.
+# Each step tints the noisy picture a little, and the model makes a scene of it in which the colour is at home: red became
+# sunsets, green a forest, violet the evening. It can, because the wish is repeated at every step, from the first on, when nothing is decided yet.
 
 # %% [markdown]
 # ## Through the network, or past it
@@ -183,7 +183,7 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Equally blue, and nearly the same pictures, for almost twice the time. The loop asks the network again in every step,
+# Equally blue, and nearly the same pictures, for about twice the time. The loop asks the network again in every step,
 # and so corrects what the lazy gradient misses.
 #
 # ## One step per step
@@ -279,10 +279,9 @@ for t in (50, 300, 600, 900):
     print(f"t = {t}: right in {right:.0%}")
 
 # %% [markdown]
-# Under much noise nobody could tell, and the classifier says so by being unsure, which is what its gradient needs. Now
-# the loop. The wish is the logarithm of the probability of the class, $\log p(y\,|\,x_t)$. It is asked of the noisy
+# Under more noise it is right less often; at $t = 900$ nobody could tell. Now the loop. The wish is the logarithm of the probability of the class, $\log p(y\,|\,x_t)$. It is asked of the noisy
 # picture itself, so no guess is needed. The prediction is moved against the gradient (Dhariwal and Nichol, 2021,
-# algorithm 2):
+# algorithm 2). Noise is what is taken away, so to move the picture uphill its noise moves downhill:
 #
 # $$\hat\epsilon = \epsilon - s\,\sqrt{1-\bar\alpha_t}\;\nabla_{x_t}\log p(y\,|\,x_t)$$
 
@@ -322,8 +321,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# A model that never heard of classes draws by class. The price is a second network, which has to know noisy
-# pictures.
+# A model that never heard of classes draws by class: at scale 1 not yet always, at scale 4 all five are what was asked for.
+# The price is a second network, which has to know noisy pictures.
 #
 # ## A text as the wish
 #
@@ -365,9 +364,9 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Snow comes, and something with a red roof, from a model that never read a word. More a house than a house is it only
-# for CLIP: the gradient takes whatever pixels please it. That is the weakness of guidance by a second network, and one
-# reason why the next method won.
+# Pale ground comes in most, and red shapes in the middle, from a model that never read a word. CLIP takes them for houses
+# in the snow; we would not: the gradient takes whatever pixels please CLIP. That is the weakness of guidance by a second
+# network, and one reason why the next method won.
 #
 # ## Classifier-free guidance
 #
@@ -379,7 +378,7 @@ sdcourse.show_images(
 # ```
 #
 # After that the network answers both questions: the noise given a class, and the noise given nothing. Where the two
-# differ is what the class changes, and that difference can be exaggerated (Ho and Salimans, 2022):
+# differ is what the class changes, and that difference can be exaggerated (Ho and Salimans, 2022, whose $w$ is $s - 1$):
 #
 # $$\hat\epsilon = \epsilon_\text{uncond} + s\,(\epsilon_\text{class} - \epsilon_\text{uncond})$$
 
@@ -394,7 +393,7 @@ null_label = by_class.config.num_class_embeds - 1
 print("classes:", len(names), "and the null label is", null_label)
 
 # %% [markdown]
-# In the loop, both questions go into one call: the batch twice, with the null label first.
+# In the loop, both predictions come from one call with a batch of twice the size, with the null label first.
 
 
 # %%
@@ -428,8 +427,7 @@ sdcourse.show_images(
 
 # %% [markdown]
 # At scale 0 only the unconditional prediction is left, so the class is ignored. At 1 it is the plain prediction by
-# class. Above 1 the class is exaggerated. Below 0 the picture is led away from the class; the negative prompts of
-# lesson 09 are made of this.
+# class. Above 1 the class is exaggerated. Below 0 the picture is led away from the class.
 #
 # ## Is it any good? Measure it
 #
@@ -475,8 +473,10 @@ sdcourse.show_image(
 )
 
 # %% [markdown]
-# Guidance trades one thing for another: pictures follow the class more and differ less. From scale 1 on, pictures move
-# away from how clothing is spread, which the Fréchet distance sees and the accuracy does not. Here the class alone is
+# Guidance trades one thing for another: pictures follow the class more and differ less. Above scale 1 all are farther from
+# how clothing is spread than at 1 (the wiggle between 4 and 8 says little, with 120 pictures), which the Fréchet
+# distance sees and the accuracy does not. At 0 the network draws without a class, which it learned from a tenth of its
+# pictures only, and badly. Here the class alone is
 # nearly enough, ten classes being an easy thing to learn: scale 2 gains the last percent and costs a third of the
 # diversity. With words it is not enough, and scales of 3 to 10 are usual (lesson 09). So the best scale depends on what
 # you measure.
@@ -505,9 +505,10 @@ for way, (draw, calls) in ways.items():
 # (One call would do in the first line. Our `generate_from_class` makes two even at scale 1, so it takes as long as in the
 # last; the library's function of the same name makes one there.)
 #
-# Classifier guidance is cheap per step, works with any model that you find, and needs a second network that knows
-# noisy pictures. Classifier-free guidance needs a model that was trained with a null class, and asks it twice. It is
-# simpler, misses the class less often, and has become the way of nearly all models that draw from text.
+# Classifier guidance is cheap per step, works with any model of the same kind of pictures and noise, and needs a second
+# network that knows noisy pictures. Classifier-free guidance needs a model that was trained with a null class, and asks it twice. It is
+# simpler and misses the class less often, at this scale farther from drawn clothing, and has become the way of nearly all
+# models that draw from text.
 #
 # ## What you built
 #
@@ -521,7 +522,8 @@ for way, (draw, calls) in ways.items():
 #
 # - `color_loss(x[:, :, :16])` as the loss: colour the upper half only.
 # - `guidance_scale = 8.0 if t > 500 else 1.0` inside `generate_from_class`: is guidance needed at every step?
-# - `null_label = 3`: guide away from dresses instead of from nothing. What is a T-shirt that is less of a dress?
+# - `null_label = 3`: guide away from dresses instead of from nothing, which is how negative prompts work (lesson 09). What
+#   is a T-shirt that is less of a dress?
 #
 # **Papers**
 #

@@ -74,7 +74,7 @@ quiz("01-one-jump")
 # %% [markdown]
 # ## 3 · The loss
 #
-# Now the four lines that train every diffusion model of this course. Draw noise, draw a timestep for each picture, add
+# Now the lines that train every diffusion model of this course. Draw noise, draw a timestep for each picture, add
 # the noise, ask the network for it, compare.
 
 
@@ -99,7 +99,7 @@ def diffusion_loss(model, noise_scheduler, clean_images):
 check("01-loss", diffusion_loss)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Four lines: noise in the shape of the pictures, random whole numbers from 0 to 999,
+# <details><summary>Hint 1</summary>Noise in the shape of the pictures, random whole numbers from 0 to 999,
 # noisy pictures, prediction.</details>
 # <details><summary>Hint 2</summary><code>torch.randn_like</code>, <code>torch.randint</code>,
 # <code>noise_scheduler.add_noise</code>.</details>
@@ -169,7 +169,8 @@ def ddpm_step(noise_pred, t, images, z, betas):
 check("01-ddpm-step", ddpm_step)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Make the products of 1 - β first, as in exercise 1.</details>
+# <details><summary>Hint 1</summary>Make the products of 1 - β first, as in exercise 1. Before the first timestep
+# the product is 1; <code>alphas_cumprod[-1]</code> would be the last one.</details>
 # <details><summary>Hint 2</summary>The formula gives σ squared. What belongs before z?</details>
 # <details><summary>Hint 3</summary>Return the mean alone where t is 0.</details>
 #

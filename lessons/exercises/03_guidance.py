@@ -59,7 +59,7 @@ def move_downhill(images, noise_pred, t, alphas_cumprod, loss, guidance_strength
         images, noise_pred: (n, channels, height, width).
         t: a whole number, 0 to 999.
         alphas_cumprod: (1000,).
-        loss: from predicted clean pictures to a number.
+        loss: from predicted clean pictures to a number. Taken as it is, not times n as in the lesson.
     """
     ### BEGIN SOLUTION
     images = images.detach().requires_grad_()
@@ -92,7 +92,7 @@ quiz("03-through-the-guess")
 
 # %%
 def sample_with_loss(unet, scheduler, images, loss, guidance_strength, num_inference_steps):
-    """The finished pictures.
+    """The finished pictures, as the last step left them: not clamped.
 
     Args:
         unet: `unet(images, t).sample` is the predicted noise.
@@ -319,4 +319,4 @@ quiz("03-cost")
 
 # %% [markdown]
 # **What you can do now.** You can make a model that was trained without any wish follow one, and a model that knows
-# classes follow them as closely as you like. Lesson 08 does the same with words.
+# classes follow them as closely as you like. Lesson 09 does the same with words.

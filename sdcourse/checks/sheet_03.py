@@ -152,12 +152,13 @@ def _darkness(images):
 
 def _downhill(
     images, noise_pred, t, loss, strength, *, sign=-1, of="images", through="clean", root=True, scaled=True,
+    times_n=False,
 ):  # fmt: skip
     """One guided move, with each mistake that can be made in it as an option."""
     alpha = ALPHAS_CUMPROD[t]
     images = images.detach().requires_grad_()
     clean_images = (images - (1 - alpha).sqrt() * noise_pred) / (alpha.sqrt() if root else 1)
-    value = loss({"clean": clean_images, "noisy": images}[through])
+    value = loss({"clean": clean_images, "noisy": images}[through]) * (len(images) if times_n else 1)
     [gradient] = torch.autograd.grad(value, clean_images if of == "clean" else images)
     return (images + sign * (strength if scaled else 1) * gradient).detach()
 
@@ -185,6 +186,9 @@ def _(answer):
             ),
             "Yours forgets to divide the guess by √ᾱ.": other(root=False),
             "Yours leaves guidance_strength out.": other(scaled=False),
+            "Yours multiplies the loss by the number of pictures, as in the lesson: here take it as it is.": (
+                other(times_n=True)
+            ),
             "Yours returns the gradient itself.": lambda: (
                 images - _downhill(images, noise_pred, 400, _darkness, 1.0)
             ),
@@ -221,6 +225,11 @@ def _move(images, noise_pred, t, alphas_cumprod, loss, guidance_strength, **mist
 @downhill.rejects("moves uphill")
 def _(*arguments):
     return _move(*arguments, sign=1)
+
+
+@downhill.rejects("as in the lesson")
+def _(*arguments):
+    return _move(*arguments, times_n=True)
 
 
 @downhill.rejects("takes the loss of the noisy pictures")
@@ -291,7 +300,7 @@ def _scheduler():
 
 def _sample(
     unet, scheduler, images, loss, strength, num_inference_steps, *, twice=False, index=False, guided=True,
-    reset=True, guess=False, noisy=False, sign=-1,
+    reset=True, guess=False, noisy=False, sign=-1, times_n=False, clamped=False,
 ):  # fmt: skip
     """The loop, with each mistake that can be made in it as an option."""
     if reset:
@@ -303,10 +312,12 @@ def _sample(
             scheduler.step(noise_pred, t, images)
         if guided:
             through = "noisy" if noisy else "clean"
-            images = _downhill(images, noise_pred, t, loss, strength, through=through, sign=sign)
+            images = _downhill(
+                images, noise_pred, t, loss, strength, through=through, sign=sign, times_n=times_n
+            )
         step = scheduler.step(noise_pred, t, images)
         images = step.pred_original_sample if guess else step.prev_sample
-    return images
+    return images.clamp(-1, 1) if clamped else images
 
 
 loop = Exercise(
@@ -345,6 +356,10 @@ def _(answer):
             "Yours is pulled uphill.": other(sign=1),
             "Yours takes the loss of the noisy pictures: guess the clean ones first.": other(noisy=True),
             "Yours goes on with the guess of the finished picture: take .prev_sample.": other(guess=True),
+            "Yours multiplies the loss by the number of pictures: here take it as it is.": other(
+                times_n=True
+            ),
+            "Yours clamps the pictures: return them as the last step left them.": other(clamped=True),
         },
         tolerance=1e-3,
     )
@@ -391,6 +406,16 @@ def _(*arguments):
 @loop.rejects("take .prev_sample")
 def _(*arguments):
     return _sample(*arguments, guess=True)
+
+
+@loop.rejects("here take it as it is")
+def _(*arguments):
+    return _sample(*arguments, times_n=True)
+
+
+@loop.rejects("clamps the pictures")
+def _(*arguments):
+    return _sample(*arguments, clamped=True)
 
 
 @loop.rejects("result should be that of a plain loop")
@@ -867,7 +892,7 @@ through_guess = Quiz(
 
 null_class = Quiz(
     "03-null-class",
-    "A model was trained without label dropout. What does classifier-free guidance with its class 10 do?",
+    "A model with eleven rows was trained without label dropout. What does guidance with its class 10 do?",
     (
         Choice(
             "It works: the formula needs no training",
@@ -884,17 +909,17 @@ null_class = Quiz(
 
 cost = Quiz(
     "03-cost",
-    "Which guidance calls the network most often per step?",
+    "Which guidance needs most predictions of the network per picture and step?",
     (
-        Choice("By a loss of the guess", "One call, and the gradient does not go through the network."),
+        Choice("By a loss of the guess", "One, and the gradient does not go through the network."),
         Choice(
             "Classifier-free",
-            "Two predictions: for the null class and for the class. They may share a call of twice the size.",
+            "Two: for the null class and for the class. They may share a call of twice the size.",
             right=True,
         ),
         Choice(
             "By a classifier",
-            "One call, and one of the classifier with its gradient, which is a smaller network.",
+            "One, and one of the classifier with its gradient, which is a smaller network.",
         ),
     ),
 )
