@@ -34,7 +34,7 @@ def take(path: Path):
             for scale in SCALES:
                 notebook.execute(f"explorer.set(guidance_scale={scale})")
                 expect(box.get_by_role("status")).to_have_text(re.compile(f"finished: .*scale {scale:g} "))
-            box.locator(".jp-OutputArea").first.screenshot(path=path)
+            box.screenshot(path=path)
 
 
 if __name__ == "__main__":
