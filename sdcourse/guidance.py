@@ -42,22 +42,27 @@ def classifier_guidance(
 
 def predict_clean_images(
     scheduler: "SchedulerMixin",
-    noise_pred: "torch.Tensor",
+    prediction: "torch.Tensor",
     timestep: "torch.Tensor",
     noisy_images: "torch.Tensor",
 ) -> "torch.Tensor":
     """What is left of noisy images when the predicted noise is taken out (Ho et al., 2020, eq. 15).
 
+    Or the same from a predicted velocity (Salimans and Ho, 2022, appendix D): the scheduler's configuration
+    says which of the two the network predicts.
+
     Args:
         scheduler: one that keeps the variance, so that noisy_images = sqrt(ᾱ) clean + sqrt(1 - ᾱ) noise:
             DDPM, DDIM, PNDM or DPM++, not Euler.
-        noise_pred, noisy_images: (n, channels, height, width).
+        prediction, noisy_images: (n, channels, height, width).
         timestep: one for all, or (n,).
     """
     alpha = scheduler.alphas_cumprod.to(noisy_images.device)[timestep].to(noisy_images.dtype)
     while alpha.ndim and alpha.ndim < noisy_images.ndim:
         alpha = alpha[..., None]
-    return (noisy_images - (1 - alpha).sqrt() * noise_pred) / alpha.sqrt()
+    if scheduler.config.prediction_type == "v_prediction":
+        return alpha.sqrt() * noisy_images - (1 - alpha).sqrt() * prediction
+    return (noisy_images - (1 - alpha).sqrt() * prediction) / alpha.sqrt()
 
 
 def loss_guidance(

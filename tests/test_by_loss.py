@@ -10,7 +10,7 @@ from sdcourse.guidance import classifier_guidance, color_loss, predict_clean_ima
 from sdcourse.models.components import make_pixel_scheduler
 from sdcourse.sampling import generate_from_class, generate_with_loss
 
-SCHEDULER = make_pixel_scheduler()
+SCHEDULER, VELOCITY = make_pixel_scheduler(), make_pixel_scheduler("v_prediction")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,8 @@ def test_clean_images_come_back_when_the_noise_is_known():
     for t in (torch.tensor(400), torch.tensor([0, 10, 500, 900])):
         noisy = SCHEDULER.add_noise(clean, noise, t.expand(4))
         assert torch.allclose(predict_clean_images(SCHEDULER, noise, t, noisy), clean, atol=1e-3)
+        velocity = VELOCITY.get_velocity(clean, noise, t)
+        assert torch.allclose(predict_clean_images(VELOCITY, velocity, t, noisy), clean, atol=1e-3)
 
 
 def test_classifier_guidance_goes_uphill_in_proportion_to_the_noise():

@@ -73,6 +73,22 @@ def test_what_is_replaced_is_not_lost(home, tiny):
         keep_parts(vae=make_tiny_sd(seed).vae)
     assert (home / "earlier" / "vae-1" / "diffusion_pytorch_model.safetensors").read_bytes() == first
     assert sorted(path.name for path in (home / "earlier").iterdir()) == ["vae-1", "vae-2"]
+    (home / "earlier" / "vae-1").rename(home / "mine again")
+    for seed in (3, 4):
+        keep_parts(vae=make_tiny_sd(seed).vae)
+    assert sorted(path.name for path in (home / "earlier").iterdir()) == ["vae-1", "vae-2", "vae-3"]
+
+
+def test_a_part_that_cannot_be_written_leaves_all_as_it_was(home, tiny):
+    keep_parts(**parts_of(tiny))
+
+    class Full:
+        def save_pretrained(self, folder):
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        keep_parts(vae=make_tiny_sd(1).vae, unet=Full())
+    assert (picture(sdcourse.load_pipeline("my-sd")) == picture(tiny)).all()
 
 
 def test_a_name_that_is_no_part_is_refused(home, tiny):

@@ -15,8 +15,7 @@ from sdcourse.runtime import available_devices, default_device, quiet_libraries
 # As in sdcourse.training.recipes, whose import takes seconds. A test compares them.
 NAMES = (
     "tokenizer", "judge", "clip", "vae", "decoder", "unet", "clip-vision", "fashion",
-    "fashion-unconditional", "fashion-judge", "gallery-pixels", "pocket-sd",
-    MY_SD,
+    "fashion-unconditional", "fashion-judge", "gallery-pixels", "pocket-sd", MY_SD,
 )  # fmt: skip
 
 DEFAULT_OUT = Path("my-pocket-sd")
@@ -24,7 +23,10 @@ DEFAULT_OUT = Path("my-pocket-sd")
 
 def train(
     name: Annotated[
-        str, typer.Argument(help=f"One of {', '.join(NAMES)} (its parts, the first six, in order).")
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(NAMES)}. The first six, in order, are the parts of pocket-sd."
+        ),
     ],
     budget: Annotated[str, typer.Option(help="Time to train for, in all: 90s, 10m or 2h.")] = "30m",
     out: Annotated[

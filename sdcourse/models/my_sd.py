@@ -10,9 +10,16 @@ import hashlib
 import json
 import os
 import shutil
+from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .registry import MODELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
 
 MY_SD = "my-sd"
 FOLDER_VARIABLE = "SDCOURSE_MY_SD"
@@ -52,8 +59,11 @@ def keep_parts(**parts) -> Path:
         parts.setdefault("text_encoder", text_half(parts["clip"]))
     folder = my_sd_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, part in parts.items():
-        _keep(folder, name, part)
+    for name, part in parts.items():  # all are written before the first takes its place
+        shutil.rmtree(folder / f".{name}.new", ignore_errors=True)
+        part.save_pretrained(folder / f".{name}.new")
+    for name in parts:
+        _put_in_place(folder / f".{name}.new", folder / name)
     if "unet" in parts:
         trained_with = {name: fingerprint(folder / name) for name in _DECIDES}
         (folder / "unet" / _TRAINED_WITH).write_text(json.dumps(trained_with, indent=1) + "\n")
@@ -115,26 +125,22 @@ def check_my_sd() -> Path:
     return folder
 
 
-def _keep(folder: Path, name: str, part):
-    """Save one part; the one that it replaces moves to `earlier/`, unless it is the same."""
-    new = folder / f".{name}.new"
-    shutil.rmtree(new, ignore_errors=True)
-    part.save_pretrained(new)
-    old = folder / name
+def _put_in_place(new: Path, old: Path):
+    """The part that is replaced moves to `earlier/`, unless it is the same."""
+    if old.is_dir() and _same_files(old, new):
+        shutil.rmtree(new)
+        return
     if old.is_dir():
-        if _same_files(old, new):
-            shutil.rmtree(new)
-            return
         set_aside(old)
     new.rename(old)
 
 
 def set_aside(old: Path):
-    """Move a folder of my-sd to `earlier/NAME-1`, or the next number that is free."""
+    """Move a folder of my-sd to `earlier/NAME-1`, or the first number that is free."""
     earlier = my_sd_folder() / "earlier"
     earlier.mkdir(exist_ok=True)
-    number = 1 + sum(path.name.rpartition("-")[0] == old.name for path in earlier.iterdir())
-    old.rename(earlier / f"{old.name}-{number}")
+    places = (earlier / f"{old.name}-{number}" for number in count(1))
+    old.rename(next(place for place in places if not place.exists()))
 
 
 def _same_files(old: Path, new: Path) -> bool:
@@ -165,10 +171,8 @@ def _misfit(folder: Path) -> str | None:
     from transformers import CLIPTokenizer
 
     config = {name: _read(folder / name / "config.json") for name in ("text_encoder", "vae", "unet")}
-    tokens, rows = (
-        len(CLIPTokenizer.from_pretrained(folder / "tokenizer")),
-        config["text_encoder"]["vocab_size"],
-    )
+    tokens = len(CLIPTokenizer.from_pretrained(folder / "tokenizer"))
+    rows = config["text_encoder"]["vocab_size"]
     if tokens != rows:
         return f"the tokenizer has {tokens} tokens, the text encoder {rows}; lesson 05 makes both"
     width, expected = config["text_encoder"]["hidden_size"], config["unet"]["cross_attention_dim"]
@@ -190,17 +194,22 @@ def _misfit(folder: Path) -> str | None:
 
 def fingerprint(part: Path) -> str | None:
     """Of the weights in a folder, of a VAE those on which a UNet depends; None where there are none."""
-    import numpy as np
-    from safetensors import safe_open
+    from safetensors.numpy import load_file
 
     file = next(part.glob("*.safetensors"), None)
     if file is None:
         return None
-    digest = hashlib.sha256(str(_read(part / "config.json").get("scaling_factor")).encode())
-    with safe_open(file, framework="np") as tensors:
-        for key in sorted(tensors.keys()):
-            if key.startswith(_DECIDES.get(part.name, "")):
-                digest.update(tensors.get_tensor(key).astype(np.float32).tobytes())  # pocket-sd's are halved
+    tensors = load_file(file)
+    keys = [key for key in sorted(tensors) if key.startswith(_DECIDES.get(part.name, ""))]
+    scaling_factor = _read(part / "config.json").get("scaling_factor")
+    return digest_of((tensors[key] for key in keys), scaling_factor)
+
+
+def digest_of(weights: Iterable[np.ndarray], scaling_factor: float | None) -> str:
+    """The same for the same weights, in whatever precision they are stored."""
+    digest = hashlib.sha256(str(scaling_factor).encode())
+    for weight in weights:
+        digest.update(weight.astype("float32").tobytes())
     return digest.hexdigest()
 
 

@@ -26,7 +26,9 @@ def find_pixel_model(name: str | Path) -> Path | None:
 def load_pixel_model(
     name: str | Path = "fashion", device: str | None = None
 ) -> "tuple[UNet2DModel, DDPMScheduler]":
-    """A network that predicts the noise in pictures (n, channels, 32, 32), and the noise levels it knows.
+    """A network for noisy pictures (n, channels, 32, 32), and the scheduler with the noise levels it knows.
+
+    It predicts the noise; "fashion-unconditional" the velocity, as its scheduler's `prediction_type` says.
 
     Args:
         name: "fashion" draws clothing by class, and its last class means none; "fashion-unconditional"

@@ -1,6 +1,5 @@
 """Train the noise predictor on cached latents, under the frozen text encoder."""
 
-import hashlib
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from sdcourse.data.gallery import Scene, caption, random_scenes, render, render_masks
 from sdcourse.models.components import make_scheduler, make_unet
+from sdcourse.models.my_sd import digest_of
 
 from .batches import cumulative_odds
 from .clip import tokenize
@@ -93,10 +93,9 @@ def cell_weights(masks: torch.Tensor) -> torch.Tensor:
 
 def _fingerprint(vae: AutoencoderKL) -> str:
     """Changes with the encoder and the scaling factor, not with the decoder."""
-    digest = hashlib.sha256(str(vae.config.scaling_factor).encode())
-    for weight in (*vae.encoder.parameters(), *vae.quant_conv.parameters()):
-        digest.update(weight.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()
+    parameters = (*vae.encoder.parameters(), *vae.quant_conv.parameters())
+    weights = (parameter.detach().float().cpu().numpy() for parameter in parameters)
+    return digest_of(weights, vae.config.scaling_factor)
 
 
 def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2DConditionModel:
