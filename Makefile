@@ -31,9 +31,11 @@ env: $(ENV_STAMP)
 lab: $(ENV_STAMP)
 	$(BIN)/sdcourse lab
 
+# Two tests at a time, one thread each: small networks gain little from a second thread, and two lessons that
+# train for a fixed time take no longer than one.
 test: $(DEV_STAMP) $(OLD_WIDGETS_STAMP)
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 notebooks: $(DEV_STAMP)
 	$(BIN)/python tools/build_notebooks.py

@@ -120,12 +120,14 @@ for state, what, advice in findings():
 # %% [markdown]
 # ## Where to go from here
 #
-# | lesson | you build | ready |
-# |---|---|---|
-# | [01](01_diffusion_basics.ipynb), [02](02_class_conditioning.ipynb), [03](03_guidance.ipynb) | diffusion, class conditioning and guidance on small pictures | yes |
-# | 04 to 07 | latents and the VAE, the text encoder, text to latents, the pipeline | planned |
-# | [08](08_sampling_loop.ipynb) | the sampling loop by hand | yes |
-# | 09 and 10 | guidance scale, negative prompts, schedulers | planned |
+# | lesson | you build |
+# |---|---|
+# | [01](01_diffusion_basics.ipynb), [02](02_class_conditioning.ipynb), [03](03_guidance.ipynb) | diffusion, class conditioning and guidance on small pictures |
+# | [04](04_latents_and_vae.ipynb), [05](05_text_encoder.ipynb), [06](06_text_to_latents.ipynb) | a VAE, a text encoder and a UNet: a small Stable Diffusion of your own |
+# | [07](07_inside_the_pipeline.ipynb), [08](08_sampling_loop.ipynb) | the pipeline taken apart, and its sampling loop by hand |
+# | [09](09_guidance_and_negative_prompts.ipynb), [10](10_schedulers.ipynb) | guidance scale, negative prompts, schedulers |
+#
+# More are planned; the README lists them.
 #
 # Open [01 · Diffusion basics](01_diffusion_basics.ipynb) next. In a hurry to see the whole?
 # [08 · The sampling loop by hand](08_sampling_loop.ipynb) stands alone.

@@ -142,8 +142,10 @@ def add_noise(clean_images, noise, timesteps):
 
 
 # %% [markdown]
-# **Predict, then run.** If the jump is right, a walk of 400 steps and a jump to $t=400$ have the same mean and the
-# same spread. We let 2,000 copies of one pixel of value 0.8 walk, and 2,000 jump.
+# Timesteps count from 0, so the picture at timestep $t$ has gone through $t+1$ steps.
+#
+# **Predict, then run.** If the jump is right, a walk of 400 steps and a jump to timestep 399 have the same mean and the
+# same spread. We let 2,000 copies of one pixel of value 0.8 walk, and 2,000 jump. Which mean do you expect?
 
 # %%
 walkers = torch.full((2000, 1, 1, 1), 0.8)
@@ -154,6 +156,8 @@ jumpers = add_noise(start, torch.randn(start.shape, generator=generator), torch.
 
 print(f"walked: mean {walkers.mean():.2f}, deviation {walkers.std():.2f}")
 print(f"jumped: mean {jumpers.mean():.2f}, deviation {jumpers.std():.2f}")
+alpha = alphas_cumprod[399]
+print(f"formula:     {alpha.sqrt() * 0.8:.2f},           {(1 - alpha).sqrt():.2f}")
 
 # %% [markdown]
 # The same, up to chance. `diffusers` has the same line in its schedulers, under the same name:
@@ -215,6 +219,9 @@ from_noise = (noisy_images - (1 - alpha).sqrt() * noise) / alpha.sqrt()
 from_v = alpha.sqrt() * noisy_images - (1 - alpha).sqrt() * v
 print("x0 from the noise:   ", torch.allclose(from_noise, clean_images, atol=1e-2))
 print("x0 from the velocity:", torch.allclose(from_v, clean_images, atol=1e-4))
+
+noise_from_v = alpha.sqrt() * v + (1 - alpha).sqrt() * noisy_images
+print("noise from the velocity:", torch.allclose(noise_from_v, noise, atol=1e-4))
 
 # %% [markdown]
 # We ask for the noise, as DDPM and Stable Diffusion 1 do. Stable Diffusion 2 for 768×768 asks for $v$.
@@ -287,8 +294,20 @@ axes.set(
 sdcourse.show_image(figure, alt="the loss falls steeply from 1, then slowly")
 
 # %% [markdown]
-# The loss starts near 1, which is the error of answering zero, and falls fast at first. That is the easy part: where
-# there is much noise, the noisy picture itself is nearly the answer.
+# The loss starts near 1, which is the error of answering zero, and falls fast at first. Which timesteps are learned by
+# then, and which are hard? The mean over all of them hides it.
+
+# %% tags=["nbval-ignore-output"]
+for t in (5, 50, 200, 500, 900):
+    noise = torch.randn_like(clean_images)
+    timesteps = torch.full((len(clean_images),), t)
+    with torch.no_grad():
+        noise_pred = model(noise_scheduler.add_noise(clean_images, noise, timesteps), timesteps).sample
+    print(f"t = {t:3}: loss {F.mse_loss(noise_pred, noise):.3f}")
+
+# %% [markdown]
+# Much noise is the easy part: there the noisy picture itself is nearly the answer. With little noise the network has to
+# find the last specks of it, and no answer is sure.
 #
 # ## Sampling
 #
@@ -410,7 +429,7 @@ sdcourse.show_images(
     sample(finished, finished_scheduler, uniform)[:6],
     columns=6,
     size=112,
-    alt="six pieces of clothing, somewhat bright",
+    alt="six pieces of clothing, five of them almost as before",
 )
 
 # %% [markdown]
@@ -461,7 +480,7 @@ references, others = next(batches)["images"], next(batches)["images"][:200]
 
 many = torch.randn(200, 1, 32, 32, generator=torch.Generator().manual_seed(11))
 rows = {
-    "drawn clothing (the floor)": others,
+    "clothing of the data (floor)": others,
     "your network": sample(model, noise_scheduler, many, 25) * 2 - 1,
     "the finished weights": sample(finished, finished_scheduler, many, 25) * 2 - 1,
 }

@@ -2,15 +2,15 @@
 # # 02 · Drawing what you ask for
 #
 # The model of lesson 01 draws clothing, and never tells beforehand which. In this lesson you tell it: one number goes
-# in, a T-shirt or a boot comes out. The change is small. The network gets one more table, the training loop two
-# more words.
+# in, a T-shirt or a boot comes out. The change is small. The network gets one more table, the training loop one more
+# line and one more argument.
 #
 # **You need** lesson 01. **It takes** about four minutes of computing, most of it one training run.
 #
 # **You will**
 #
 # 1. give a network a class besides the timestep, and see where both enter;
-# 2. train it, with a loop that differs from the last one in two lines;
+# 2. train it, with a loop that differs from the last one in two lines, one new and one changed;
 # 3. draw T-shirts, sneakers and boots on demand;
 # 4. let a judge count how often the right thing comes out, class by class.
 
@@ -251,7 +251,7 @@ sdcourse.show_images(
     titles=[names[label] for label in labels],
     columns=6,
     size=112,
-    alt="six rough blocks, six flat shapes and six of no clear shape",
+    alt="six rough blocks, six flat shapes, and six of no clear shape",
 )
 
 # %% [markdown]
@@ -301,10 +301,10 @@ read_as = {
     "your network": read(generate_from_class(model, labels)),
     "the finished weights": read(from_library(finished, finished_scheduler, labels, num_inference_steps=25)),
 }
-print(f"{'':22}" + "".join(f"{name[:8]:>9}" for name in names) + f"{'all':>7}")
+print(f"{'':22}" + "".join(f"{name[:8]:>9}" for name in names) + f"{'all':>8}")
 for who, readings in read_as.items():
     right = (readings == labels).float()
-    print(f"{who:22}" + "".join(f"{x:9.0%}" for x in right.view(10, 20).mean(1)) + f"{right.mean():7.0%}")
+    print(f"{who:22}" + "".join(f"{x:9.0%}" for x in right.view(10, 20).mean(1)) + f"{right.mean():8.1%}")
 
 # %% [markdown]
 # Where it is wrong, what does the judge see instead? A *confusion matrix* tells: a row for the class that was asked
@@ -321,7 +321,10 @@ for axes, (who, readings) in zip(figure.subplots(1, 2), read_as.items(), strict=
     axes.set(title=who, xlabel="read as", ylabel="asked for")
     axes.set_xticks(range(10), names, rotation=90, fontsize=7)
     axes.set_yticks(range(10), names, fontsize=7)
-sdcourse.show_image(figure, alt="two confusion matrices; nearly all pictures lie on the diagonal")
+sdcourse.show_image(
+    figure,
+    alt="two confusion matrices; left fewer than half of the pictures lie on the diagonal, many in the column of pullovers, right nearly all on the diagonal",
+)
 
 # %% [markdown]
 # Many mistakes lie where clothes look alike, such as shirts and pullovers; where your network is in doubt, it draws a block

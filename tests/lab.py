@@ -80,8 +80,8 @@ def write_notebook(path: Path, *cells: str) -> None:
 
 
 def write_lesson(path: Path, number: str) -> nbformat.NotebookNode:
-    """The notebook of a lesson, or of its draft, without outputs."""
-    [source] = [s for f in ("lessons", "lessons/drafts") for s in (ROOT / f).glob(f"{number}_*.py")]
+    """The notebook of a lesson, without outputs."""
+    [source] = (ROOT / "lessons").glob(f"{number}_*.py")
     notebook = build(source)
     nbformat.write(notebook, path)
     return notebook

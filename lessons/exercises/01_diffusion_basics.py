@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 01 · Exercises: diffusion basics
 #
-# Six exercises: everything that diffusion is, in functions of one to six lines. Each has a function to write, hints
+# Seven exercises: everything that diffusion is, in functions of one to six lines. Each has a function to write, hints
 # that open when you click them, and a check. A check says *not attempted*, *not yet* with the likely mistake, or
 # *correct*. Nothing breaks if you leave one out. Between them stand questions: choose an answer with the mouse or
 # the arrow keys, and read why it is right or wrong.
@@ -206,9 +206,6 @@ ddim_result
 # <details><summary>Hint 1</summary>The guess is exercise 4, with one number for t.</details>
 # <details><summary>Hint 2</summary><code>alphas_cumprod[-1]</code> is the last entry of the list, not 1.</details>
 
-# %%
-quiz("01-uniform-noise")
-
 # %% [markdown]
 # When your step is correct, it draws with the course's weights: 25 jumps of 40 timesteps each. They predict the velocity,
 # from which the noise follows (the third view in the lesson).
@@ -216,19 +213,68 @@ quiz("01-uniform-noise")
 # %%
 if ddim_result.correct:
     unet, noise_scheduler = sdcourse.load_pixel_model("fashion-unconditional")
-    images = torch.randn(12, 1, 32, 32, generator=torch.Generator().manual_seed(5))
-    for t in range(999, 0, -40):
-        alpha = noise_scheduler.alphas_cumprod[t]
-        with torch.no_grad():
-            velocity = unet(images, t).sample
-        noise_pred = alpha.sqrt() * velocity + (1 - alpha).sqrt() * images
-        images = ddim_step(noise_pred, t, t - 40 if t >= 40 else -1, images, noise_scheduler.alphas_cumprod)
+
+    def draw(images):
+        for t in range(999, 0, -40):
+            alpha = noise_scheduler.alphas_cumprod[t]
+            with torch.no_grad():
+                velocity = unet(images, t).sample
+            noise_pred = alpha.sqrt() * velocity + (1 - alpha).sqrt() * images
+            t_prev = t - 40 if t >= 40 else -1
+            images = ddim_step(noise_pred, t, t_prev, images, noise_scheduler.alphas_cumprod)
+        return images.clamp(-1, 1) / 2 + 0.5
+
     sdcourse.show_images(
-        images.clamp(-1, 1) / 2 + 0.5,
+        draw(torch.randn(12, 1, 32, 32, generator=torch.Generator().manual_seed(5))),
         columns=6,
         size=112,
         alt="twelve pieces of clothing, drawn by your step",
     )
+
+# %% [markdown]
+# ## 7 · Uniform noise that fits
+#
+# DDIM draws nothing anew, so it shows at once when the first noise is wrong. `torch.rand` gave six times the same bright
+# shape in the lesson. Is it because that noise is uniform, or because of its mean and deviation? Settle it: make
+# uniform noise of mean 0 and deviation 1.
+
+
+# %%
+def fitting_uniform_noise(shape, generator):
+    """Uniform noise of mean 0 and deviation 1 in the given shape; the generator decides it."""
+    ### BEGIN SOLUTION
+    return (torch.rand(shape, generator=generator) - 0.5) * 12**0.5
+    ### END SOLUTION
+
+
+uniform_result = check("01-uniform-noise-that-fits", fitting_uniform_noise)
+uniform_result
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Numbers of <code>torch.rand</code> have the mean 1/2 and the variance 1/12.</details>
+# <details><summary>Hint 2</summary>First move, then stretch. A factor of k makes the variance k² times as large.</details>
+
+# %%
+if ddim_result.correct and uniform_result.correct:
+    shape, generator = (6, 1, 32, 32), torch.Generator()
+    starts = {
+        "torch.randn": torch.randn(shape, generator=generator.manual_seed(5)),
+        "torch.rand": torch.rand(shape, generator=generator.manual_seed(5)),
+        "yours": fitting_uniform_noise(shape, generator.manual_seed(5)),
+    }
+    sdcourse.show_images(
+        torch.cat([draw(noise) for noise in starts.values()]),
+        titles=[name for name in starts for _ in range(6)],
+        columns=6,
+        size=112,
+        alt="six pieces of clothing from torch.randn; six times the same white coat from torch.rand; six pieces again from yours",
+    )
+
+# %% [markdown]
+# Which of the two was it? Decide before you answer the last question.
+
+# %%
+quiz("01-uniform-noise")
 
 # %% [markdown]
 # **What you can do now.** You have written the forward process, the loss, and two ways back. Lesson 02 adds one word to

@@ -636,6 +636,108 @@ def _(noise_pred, t, t_prev, images, alphas_cumprod):
     return alpha_prev.sqrt() * clean_images + (1 - alpha).sqrt() * noise_pred
 
 
+# 7 · uniform noise --------------------------------------------------------------------------
+
+uniform = Exercise(
+    "01-uniform-noise-that-fits",
+    "fitting_uniform_noise",
+    "say which two numbers a sampler expects of its noise, and give them to any distribution",
+)
+
+
+@uniform.case
+def _(answer):
+    got = answer((64, 1, 32, 32), torch.Generator().manual_seed(0))
+    expect_tensor(got, (64, 1, 32, 32))
+    mean, deviation = got.mean().item(), got.std().item()
+    expect(
+        abs(mean - 0.5) > 0.02 or abs(deviation - 0.289) > 0.02,
+        "This is torch.rand as it comes, mean 0.5 and deviation 0.29: move it, then stretch it.",
+    )
+    expect(
+        abs(mean) < 0.02,
+        f"The mean is {mean:.2f}, it should be 0: take away one half before you stretch.",
+    )
+    for wrong, words in {
+        12**-0.5: "you moved it only. Its variance is 1/12",
+        2 * 12**-0.5: "a range of -1 to 1 is not a deviation of 1. The variance of torch.rand is 1/12",
+        12**0.5: "you multiplied by 12, the inverse of the variance. The deviation is its root",
+        12**-1.0: "you divided by √12: that makes small numbers smaller. Multiply",
+    }.items():
+        expect(
+            abs(deviation / wrong - 1) > 0.03, f"The deviation is {deviation:.2f}, it should be 1: {words}."
+        )
+    expect(abs(deviation - 1) < 0.02, f"The deviation is {deviation:.2f}, it should be 1.")
+    expect(
+        got.abs().max().item() < 1.8,
+        "Mean and deviation are right, but single numbers are larger than 1.74: this noise is not uniform. "
+        "Start from torch.rand.",
+    )
+
+
+@uniform.case
+def _(answer):
+    first, again, other = (answer((2, 1, 4, 4), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    expect(
+        close(first, again) and not close(first, other),
+        "The same generator should give the same noise, another one another: give it to torch.rand.",
+    )
+    means = torch.stack(
+        [answer((1, 1, 4, 4), torch.Generator().manual_seed(seed)).mean() for seed in range(20)]
+    )
+    expect(
+        means.abs().max() > 1e-4,
+        "Each draw has a mean of exactly 0: you measured this draw. Use the mean and the deviation of the "
+        "distribution, 1/2 and √(1/12); a small picture's noise would be bent otherwise.",
+    )
+
+
+@uniform.rejects("torch.rand as it comes")
+def _(shape, generator):
+    return torch.rand(shape, generator=generator)
+
+
+@uniform.rejects("you moved it only")
+def _(shape, generator):
+    return torch.rand(shape, generator=generator) - 0.5
+
+
+@uniform.rejects("a range of -1 to 1 is not")
+def _(shape, generator):
+    return torch.rand(shape, generator=generator) * 2 - 1
+
+
+@uniform.rejects("you multiplied by 12")
+def _(shape, generator):
+    return (torch.rand(shape, generator=generator) - 0.5) * 12
+
+
+@uniform.rejects("makes small numbers smaller")
+def _(shape, generator):
+    return (torch.rand(shape, generator=generator) - 0.5) / 12**0.5
+
+
+@uniform.rejects("take away one half before you stretch")
+def _(shape, generator):
+    return torch.rand(shape, generator=generator) * 12**0.5 - 0.5
+
+
+@uniform.rejects("this noise is not uniform")
+def _(shape, generator):
+    return torch.randn(shape, generator=generator)
+
+
+@uniform.rejects("you measured this draw")
+def _(shape, generator):
+    noise = torch.rand(shape, generator=generator)
+    return (noise - noise.mean()) / noise.std()
+
+
+@uniform.rejects("give it to torch.rand")
+def _(shape, generator):
+    return (torch.rand(shape) - 0.5) * 12**0.5
+
+
 # Questions of understanding -----------------------------------------------------------------
 
 one_jump = Quiz(
