@@ -5,8 +5,8 @@
 # Stable Diffusion sees nothing but these. What the encoder does not notice, no picture will show. In this lesson you
 # follow a prompt from letters to vectors, train a small encoder together with pictures, and find out what it cannot see.
 #
-# **You need** lesson 02, and what attention is (lesson 06 builds it by hand). **It takes** about three minutes of
-# computing, two of them a training run.
+# **You need** lesson 02, and what attention is (lesson 06 builds it by hand). **It takes** about two and a half
+# minutes of computing, two of them a training run.
 #
 # **You will**
 #
@@ -381,7 +381,7 @@ for name, (model, its_tokenizer) in clips.items():
 # Ours does see it. Captions of the gallery say all the time which colour belongs to what, and pocket-clip was trained on
 # *twins* besides, pairs of pictures that differ in one attribute, so that each batch holds captions that are nearly the
 # same. That is the remedy which the paper proposes for the real one. An encoder notices what its training asks for,
-# and nothing else. What no caption asks for here, numbers for instance, it cannot tell:
+# and nothing else. No caption here ever asked for a number. How near are these three texts to each other?
 
 # %% tags=["nbval-ignore-output"]
 with torch.no_grad():
@@ -390,6 +390,9 @@ with torch.no_grad():
     print((embeds @ embeds.T).round(decimals=2))
 
 # %% [markdown]
+# To it, two cats and seven cats are nearly the same, and one cat is far from both: not because it can count, but because
+# it has never read "cats".
+#
 # ## Keep it
 #
 # The text half of your CLIP is a text encoder. It goes into your own model, **my-sd**, with its tokenizer; lesson 04 put

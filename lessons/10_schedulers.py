@@ -155,30 +155,36 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# With 25 steps, the four without fresh noise agree on the layout: they follow the same curve, some more exactly than
-# others. The two that add noise end somewhere else. With 5 steps they show what they are made of.
+# With 25 steps, the four without fresh noise agree: they follow the same curve, some more exactly than others. The two that
+# add noise end somewhere else, and both at the same place: Euler ancestral is DDPM in Euler's units, as Euler is DDIM.
+# With 5 steps, PNDM shows that it has not yet enough predictions to remember.
 #
 # ## Is it any good? Measure it
 #
 # For each scheduler and number of steps, 40 pictures of 40 prompts. Two numbers: what share the judge finds all right, and
-# the Fréchet distance (lesson 01) from drawings. About a minute.
+# the Fréchet distance (lesson 01) from drawings, with its floor, that of 40 other drawings. About a minute.
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.data.gallery import random_scenes, render
 from sdcourse.metrics import attribute_accuracy, draw_pictures, evaluation_prompts, frechet_distance
 
 prompts = evaluation_prompts(40)
-references = render(random_scenes(2000, seed=1)).float() / 127.5 - 1
-steps_tried = (3, 5, 8, 15)
+references, others = (render(random_scenes(n, seed=n)).float() / 127.5 - 1 for n in (500, 40))
+floor = frechet_distance(judge, others, references)
+steps_tried = (4, 8, 20)
 accuracy, distance = {}, {}
 for name in names:
     for steps in steps_tried:
         drawn = draw_pictures(pipe, [p.text for p in prompts], 5.0, steps, scheduler=name)
         accuracy[name, steps] = attribute_accuracy(judge.read(drawn), prompts).all_right
         distance[name, steps] = frechet_distance(judge, drawn, references)
-print(f"{'all right':12}" + "".join(f"{steps:>5} steps" for steps in steps_tried))
+head = "".join(f"{steps:>3} steps" for steps in steps_tried)
+print(f"{'':10}all right:{head}    Fréchet distance:{head}")
 for name in names:
-    print(f"{name:12}" + "".join(f"{accuracy[name, steps]:11.0%}" for steps in steps_tried))
+    shares = "".join(f"{accuracy[name, steps]:9.0%}" for steps in steps_tried)
+    distances = "".join(f"{distance[name, steps]:9.0f}" for steps in steps_tried)
+    print(f"{name:20}{shares}    {'':17}{distances}")
+print(f"{'floor':50}{floor:>27.0f}")
 
 # %%
 from matplotlib.figure import Figure

@@ -45,7 +45,7 @@ def test_parts_of_several_lessons_make_a_model_that_any_tool_opens(home, tiny, c
     assert capsys.readouterr().out == f"Kept in {home}: vae.\n"
     keep_parts(**parts_of(tiny, "tokenizer", "text_encoder"))
     assert not (home / "model_index.json").exists()
-    assert keep_parts(**parts_of(tiny)) == home
+    keep_parts(**parts_of(tiny))
     expected = picture(tiny)
     assert (picture(sdcourse.load_pipeline("my-sd")) == expected).all()
     theirs = StableDiffusionPipeline.from_pretrained(home, local_files_only=True)

@@ -38,15 +38,12 @@ def my_sd_folder() -> Path:
     return Path(os.environ.get(FOLDER_VARIABLE) or Path("~") / "sdcourse" / MY_SD).expanduser()
 
 
-def keep_parts(**parts) -> Path:
+def keep_parts(**parts) -> None:
     """Keep trained parts in the folder of my-sd, and say where.
 
     Args:
         parts: by name, of `LESSONS`: `keep_parts(vae=vae)`. With `clip` its text half is kept as the text
             encoder. Keep a UNet together with the VAE, text encoder and tokenizer that it was trained with.
-
-    Returns:
-        The folder.
 
     Raises:
         ValueError: for a name that is no part.
@@ -69,7 +66,6 @@ def keep_parts(**parts) -> Path:
         (folder / "unet" / _TRAINED_WITH).write_text(json.dumps(trained_with, indent=1) + "\n")
     _complete(folder)
     print(f"Kept in {folder}: {', '.join(parts)}.")
-    return folder
 
 
 def load_my_parts() -> dict:
