@@ -366,7 +366,7 @@ sdcourse.show_images(
     titles=[prompt[11:] for prompt in new for _ in range(5)],
     columns=5,
     size=112,
-    alt="five figures with long ears on dark legs, five cats on dark legs, and five girls with crowns in the snow",
+    alt="five soft figures riding on dark legs, five cats riding on dark legs, and five figures with crowns in the snow, most of them girls",
 )
 
 # %% [markdown]
