@@ -90,12 +90,12 @@ for axes, name in zip(figure.subplots(1, 3), ("accuracy", "saturation", "diversi
     axes.set_xticks(list(curves), [f"{scale:g}" for scale in curves])
 sdcourse.show_image(
     figure,
-    alt="over the scale: accuracy rises and then falls, saturation rises, diversity falls and rises a little again",
+    alt="over the scale: accuracy rises and then falls, saturation rises and then stays, diversity falls and rises again",
 )
 
 # %% [markdown]
 # Accuracy rises from scale 1, is best at a few times that, and falls where the scale is far too high. Colours become
-# stronger all the way, and pictures of one prompt more alike, until they fall apart, each in its own way. 7.5, the usual
+# stronger, and pictures of one prompt more alike, until they fall apart, each in its own way. 7.5, the usual
 # value of Stable Diffusion, is a compromise that people liked.
 #
 # ## When does guidance act?
@@ -261,11 +261,12 @@ sdcourse.show_images(
     titles=[name for name in recipes for _ in range(5)],
     columns=5,
     size=112,
-    alt="cats in the snow, cats at sunset, and cats of which hardly any has a hat",
+    alt="cats in the snow, cats at sunset, and cats of which some still have a hat",
 )
 
 # %% [markdown]
-# "A cat" leaves it open whether it has a hat. How often has it one, and how often with the third recipe?
+# Snow and sunset come with a cat in them. The third recipe is harder to judge by five pictures: "a cat" leaves it open
+# whether it has a hat. How often has it one, and how often with the recipe?
 
 # %% tags=["nbval-ignore-output"]
 for name, recipe in {"a cat": {"a cat": 6.0}, "cat − hat": recipes["cat − hat"]}.items():
