@@ -484,12 +484,12 @@ sdcourse.show_image(
 
 # %% [markdown]
 # Guidance trades one thing for another: pictures follow the class more and differ less. Above scale 1 all are farther
-# from how clothing is spread than at 1 (the wiggle between 4 and 8 says little, with 120 pictures), while at 1 they are
-# about as near as other clothing of the data, the floor. The Fréchet distance sees that, and the accuracy does not. At
-# 0 the network draws without a class, which it learned from a tenth of its pictures only, and badly. Here the class
-# alone is nearly enough, ten classes being an easy thing to learn: scale 2 gains the last percent and costs a third of
-# the diversity. With words it is not enough, and scales of 3 to 10 are usual (lesson 09). So the best scale depends on
-# what you measure.
+# from how clothing is spread than at 1 (the wiggle between 4 and 8 says little, with 120 pictures), while at 1 they
+# come close to the floor, the distance of as many other pictures of the data. The Fréchet distance sees that, and the
+# accuracy does not. At 0 the network draws without a class, which it learned from a tenth of its pictures only, and
+# badly. Here the class alone is nearly enough, ten classes being an easy thing to learn: scale 2 gains the last percent
+# and costs a third of the diversity. With words it is not enough, and scales of 3 to 10 are usual (lesson 09). So the
+# best scale depends on what you measure.
 #
 # ## Both ways in one table
 #
