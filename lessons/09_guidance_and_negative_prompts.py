@@ -44,7 +44,8 @@ explorer
 #
 # ## One prompt, five scales
 #
-# The same noise each time, and what the judge reads in it.
+# The same noise each time. Under each picture stands what the judge reads in it: a classifier of the gallery that tells
+# subject, colours, hat, style and background.
 
 # %% tags=["nbval-ignore-output"]
 prompt = "an oil painting of a collie in a top hat"
@@ -60,8 +61,9 @@ GuidanceSweep(pipe, scales=(0, 1, 2, 4, 12), judge=judge, prompt=prompt, seed=3)
 #
 # ## Is more better? Measure it
 #
-# **Predict:** three curves over the scale: how often the judge finds what was asked for, how saturated the colours are,
-# and how different four pictures of one prompt are. Which rise, which fall, which turn?
+# Three curves over the scale. *Accuracy*: which share of what the prompts name the judge finds. *Saturation*: how far the
+# largest and the smallest colour channel of a pixel are apart. *Diversity*: how far three pictures of one prompt are
+# apart in the judge's features, in units of its own. **Predict:** which rise, which fall, which turn?
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.metrics import attribute_accuracy, diversity, draw_pictures, evaluation_prompts
@@ -95,8 +97,8 @@ sdcourse.show_image(
 
 # %% [markdown]
 # Accuracy rises from scale 1, is best at a few times that, and falls where the scale is far too high. Colours become
-# stronger, and pictures of one prompt more alike, until they fall apart, each in its own way. 7.5, the usual
-# value of Stable Diffusion, is a compromise that people liked.
+# stronger, and pictures of one prompt more alike, until they fall apart, each in its own way. For this small
+# model 2 to 5 is best; 7.5, the usual value of Stable Diffusion, is a compromise that people liked there.
 #
 # ## When does guidance act?
 #
@@ -142,12 +144,13 @@ sdcourse.show_images(
     titles=[name for name in schedules for _ in seeds],
     columns=5,
     size=112,
-    alt="four rows of a painted dog in a top hat; the first and third differ, the second is like the last",
+    alt="four rows of a painted dog in a top hat; the first and third row share layout and colours, and so do the second and last",
 )
 
 # %% [markdown]
-# The first half decides what is in the picture, the second how strongly it is drawn. Guiding only in an interval saves
-# half of the second predictions, and keeps more variety (Kynkäänniemi et al., 2024).
+# Guided in the first half, the pictures are those that are guided everywhere; guided in the second half only, they are those of
+# scale 1, drawn more firmly. So the first half decides most of what is in a picture. A loop that guides in an interval only
+# can leave out the second prediction elsewhere, and keeps more variety (Kynkäänniemi et al., 2024).
 #
 # ## The negative prompt is a one-line change
 #
@@ -161,9 +164,21 @@ lab = NegativePromptLab(
 lab
 
 # %% [markdown]
-# On the right: how far the prompt and the negative prompt pull away from the unconditional prediction, step by step, and
-# the cosine between both. It is small and positive: a cat in a hat and a white hat have something in common, the hat, and
-# differ in the rest. Guidance leads away from what is white, and the prompt sees to it that a hat stays.
+# In JupyterLab you see on the right how far the prompt and the negative prompt pull away from the unconditional prediction,
+# step by step, and the cosine between both: 1 where they pull the same way, 0 where they have nothing in common. Some of
+# the numbers:
+
+# %% tags=["nbval-ignore-output"]
+from sdcourse.widgets.negative import noise_directions
+
+for step in noise_directions(pipe, lab.settings)[::5]:
+    print(
+        f"t = {step.timestep:3}: prompt {step.prompt:4.1f}, negative {step.negative:4.1f}, cosine {step.cosine:5.2f}"
+    )
+
+# %% [markdown]
+# The cosine is small and positive: a cat in a hat and a white hat have something in common, the hat, and differ in the
+# rest. Guidance leads away from what is white, and the prompt sees to it that a hat stays.
 #
 # ## Two pictures prove nothing. Count
 #
@@ -176,7 +191,7 @@ def count(negative_prompt, scale, prompt="a cat wearing a hat", n=80):
     pictures = sample(negative_prompt, prompt, lambda i: scale, range(n), num_inference_steps=10)
     readings = judge.read(pictures * 2 - 1)
     return {
-        "white hats": sum(r["hat_color"] == "white" for r in readings) / n,
+        "white hats": sum(r["hat"] != "none" and r["hat_color"] == "white" for r in readings) / n,
         "hats": sum(r["hat"] != "none" for r in readings) / n,
         "cats": sum(r["subject"] == "cat" for r in readings) / n,
     }
@@ -196,20 +211,20 @@ for scale in (5.0, 1.0):
 #
 # $$\epsilon_\text{negative} + 1\,(\epsilon_\text{text} - \epsilon_\text{negative}) = \epsilon_\text{text}$$
 #
-# The negative prediction cancels. It speaks only through exaggeration.
+# The negative prediction cancels. It acts through exaggeration only: above 1 guidance leads away from it. (Below 1 it is
+# mixed into the picture, and at 0 it is all that is heard.)
 #
 # ## When it fails
 #
-# **Predict** each of these, at scale 5: what the prompt asks for, a "no", words that the model does not know, and the
-# prompt itself as its own negative.
+# **Predict** each of these, at scale 5: what the prompt asks for, a "no", and words that the model does not know.
 
 # %% tags=["nbval-ignore-output"]
 cases = [
     ("a cat wearing a white hat", ""),
     ("a cat wearing a white hat", "a white hat"),
+    ("a cat wearing a hat", ""),
     ("a cat wearing a hat", "no white hat"),
     ("a cat wearing a hat", "a pale sombrero"),
-    ("a cat wearing a hat", "a cat wearing a hat"),
 ]
 print(f"{'prompt':28}{'negative prompt':22}white hats   hats   cats")
 for prompt_of_case, negative_prompt in cases:
@@ -223,9 +238,19 @@ for prompt_of_case, negative_prompt in cases:
 # - If the prompt asks for it, prompt and negative prompt pull against each other, and something in between comes out.
 # - A "no" is hardly heard: "no white hat" acts like "white hat", which here is what you wanted, and in a *prompt* is the
 #   opposite of it.
-# - What the model does not know, it cannot leave out. A sombrero is in no caption.
-# - Prompt and negative prompt alike: their difference is zero, nothing is left to exaggerate, and scale 5 draws as scale 1
-#   does. Compare with the table above.
+# - What the model does not know, it cannot leave out reliably. A sombrero is in no caption; its letters lead somewhere, and
+#   some pictures change, but a good part of the white hats stays.
+#
+# One more: the prompt as its own negative. **Predict**, then look at the formula.
+
+# %%
+text = "a cat wearing a hat"
+same_text = sample(text, text, lambda i: 5.0, range(5))
+scale_1 = sample("", text, lambda i: 1.0, range(5))
+print("the pictures of scale 1:", torch.allclose(same_text, scale_1, atol=1e-2))
+
+# %% [markdown]
+# The difference is zero, nothing is left to exaggerate, and any scale draws what scale 1 draws.
 #
 # ## More than two predictions
 #
@@ -265,7 +290,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Snow and sunset come with a cat in them. The third recipe is harder to judge by five pictures: "a cat" leaves it open
+# Snow and sunset come with a cat in them. (The black lines across some pictures are a style of the gallery, in the manner
+# of Picasso.) The third recipe is harder to judge by five pictures: "a cat" leaves it open
 # whether it has a hat. How often has it one, and how often with the recipe?
 
 # %% tags=["nbval-ignore-output"]

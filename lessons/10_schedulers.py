@@ -2,8 +2,8 @@
 # # 10 · Schedulers
 #
 # The network predicts noise, and that is all it does. Which noise levels are visited, and how to get from one to the next,
-# is the work of the *scheduler*. It is the only part of Stable Diffusion without weights, and the one that you can change
-# at any time: a better one draws the same picture in a third of the steps.
+# is the work of the *scheduler*. It has no weights, so it can be changed at any time: some need far fewer steps than others
+# for the same picture.
 #
 # **You need** lessons 01 and 08. **It takes** about two minutes of computing.
 #
@@ -13,7 +13,7 @@
 # 2. see what `scale_model_input` and `init_noise_sigma` translate;
 # 3. draw with six schedulers from the same noise;
 # 4. measure quality against steps, and time;
-# 5. find out which schedulers give the same picture twice.
+# 5. find out when a seed is a picture, and when it is not.
 
 # %%
 import torch
@@ -54,6 +54,8 @@ def predict(latents, t, guidance_scale=5.0):
 noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(5))
 
 # %% [markdown]
+# (It starts at 801, not at 999: this spacing leaves the noisiest levels out, as Stable Diffusion 1 does.)
+#
 # ## DDIM by hand
 #
 # Take the predicted noise out completely, which gives a guess of the clean latents. Then put noise back, the same that
@@ -72,27 +74,34 @@ def ddim_step(noise_pred, alpha, next_alpha, latents):
 num_inference_steps = 20
 ddim.set_timesteps(num_inference_steps)
 alphas = ddim.alphas_cumprod[ddim.timesteps]
-next_alphas = torch.cat([alphas[1:], ddim.final_alpha_cumprod.view(1)])
+next_alphas = torch.cat(
+    [alphas[1:], ddim.final_alpha_cumprod.view(1)]
+)  # after the last step: (nearly) no noise
 
-latents = noise
+by_ddim = noise
 for t, alpha, next_alpha in zip(ddim.timesteps, alphas, next_alphas, strict=True):
-    latents = ddim_step(predict(latents, t), alpha, next_alpha, latents)
+    by_ddim = ddim_step(predict(by_ddim, t), alpha, next_alpha, by_ddim)
 
 theirs = noise
 for t in ddim.timesteps:
     theirs = ddim.step(predict(theirs, t), t, theirs).prev_sample
-print("equal to diffusers:", torch.allclose(latents, theirs, atol=1e-4))
+print("equal to diffusers:", torch.allclose(by_ddim, theirs, atol=1e-4))
 
 # %% [markdown]
 # ## Euler by hand
 #
 # There is another way to say the same. Divide everything by $\sqrt{\bar\alpha_t}$. Then the latents are the clean ones plus
-# noise of deviation $\sigma$, with
+# noise of standard deviation $\sigma$, with
 #
 # $$\sigma = \sqrt{\frac{1-\bar\alpha_t}{\bar\alpha_t}}$$
 #
-# and going to a lower level is going along a curve whose slope is the predicted noise. The simplest way along a
-# curve is Euler's: a straight step (Karras et al., 2022).
+# In these units DDIM's two formulas become $\hat x_0 = x - \sigma\epsilon$ and $x_\text{next} = \hat x_0 + \sigma_\text{next}\epsilon$,
+# together
+#
+# $$x_\text{next} = x + (\sigma_\text{next} - \sigma)\,\epsilon$$
+#
+# Seen over $\sigma$, the latents go along a curve whose slope is the predicted noise, and this is Euler's way along a
+# curve: a straight piece, then the next slope (Karras et al., 2022).
 
 
 # %%
@@ -104,36 +113,46 @@ from diffusers import EulerDiscreteScheduler
 
 euler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
 euler.set_timesteps(num_inference_steps)
-print(
-    f"deviation of the noise: {euler.sigmas[0]:.1f} at first, {euler.sigmas[-2]:.2f} before the last step, then 0"
-)
+print(f"σ: {euler.sigmas[0]:.1f} at first, {euler.sigmas[-2]:.2f} before the last step, then 0")
+print(f"init_noise_sigma: {euler.init_noise_sigma:.1f}, and {ddim.init_noise_sigma:.1f} for DDIM")
 
 # %% [markdown]
-# The network was not trained on latents of that size. Before each prediction they are divided by $\sqrt{\sigma^2+1}$, which
-# is what `scale_model_input` does; and the first noise is multiplied by `init_noise_sigma`.
+# The first noise has to be as large as the first $\sigma$ says: it is multiplied by `init_noise_sigma`, which is 1 for
+# schedulers that do not rescale. And the network was not trained on latents of that size. `scale_model_input` divides by
+# $\sqrt{\sigma^2+1} = 1/\sqrt{\bar\alpha_t}$ before each prediction, which undoes the division above; for DDIM it does nothing.
 
 # %%
-latents = noise * euler.init_noise_sigma
+by_euler = noise * euler.init_noise_sigma
 for t, sigma, next_sigma in zip(euler.timesteps, euler.sigmas, euler.sigmas[1:], strict=False):
-    noise_pred = predict(latents / (sigma**2 + 1).sqrt(), t)
-    latents = euler_step(noise_pred, sigma, next_sigma, latents)
+    noise_pred = predict(by_euler / (sigma**2 + 1).sqrt(), t)
+    by_euler = euler_step(noise_pred, sigma, next_sigma, by_euler)
 
 theirs = noise * euler.init_noise_sigma
 for t in euler.timesteps:
     theirs = euler.step(predict(euler.scale_model_input(theirs, t), t), t, theirs).prev_sample
-print("equal to diffusers:", torch.allclose(latents, theirs, atol=1e-3))
+print("equal to diffusers:", torch.allclose(by_euler, theirs, atol=1e-3))
+
+# %%
+with torch.no_grad():
+    drawn = decode_latents(pipe.vae, torch.cat([by_ddim, by_euler]))
+sdcourse.show_images(
+    drawn,
+    titles=["DDIM by hand", "Euler by hand"],
+    size=128,
+    alt="the same astronaut on a horse twice, with hardly a difference",
+)
 
 # %% [markdown]
-# Both are the same idea in different units: DDIM is Euler's method on the rescaled curve. That is why their pictures are
-# nearly alike.
+# The same step in different units. The pictures are only nearly alike because the two schedulers of `diffusers` visit
+# slightly different timesteps.
 #
 # ## Six schedulers, the same noise
 #
 # - **DDPM** adds fresh noise in every step, as training did. It wants many steps.
 # - **DDIM** adds none, and goes straight.
-# - **PNDM**, called PLMS in the first Stable Diffusion scripts, remembers its last predictions and goes along a curve.
+# - **PNDM**, called PLMS in the first Stable Diffusion scripts, remembers its last three predictions, and goes on along the curve that they make with the new one.
 # - **Euler** is DDIM in other units; **Euler ancestral** goes a little too far down and adds fresh noise.
-# - **DPM++** uses two predictions to see how the curve bends.
+# - **DPM++** remembers one prediction, and sees from the two how the curve bends.
 #
 # **Predict:** which of them give nearly the same picture, and which another one?
 
@@ -151,18 +170,19 @@ sdcourse.show_images(
     titles=[f"{name}, {steps} steps" for steps in (5, 25) for name in names],
     columns=6,
     size=112,
-    alt="an astronaut on a horse: with 5 steps some are noise or blur; with 25 all are clear, two are laid out otherwise",
+    alt="an astronaut on a horse: with 5 steps that of PNDM is a blot; with 25 all are clear, and those of DDPM and Euler ancestral have an orange suit and a beach",
 )
 
 # %% [markdown]
 # With 25 steps, the four without fresh noise agree: they follow the same curve, some more exactly than others. The two that
 # add noise end somewhere else, and both at the same place: Euler ancestral is DDPM in Euler's units, as Euler is DDIM.
-# With 5 steps, PNDM shows that it has not yet enough predictions to remember.
+# With 5 steps PNDM breaks down: the curve through its last predictions leads too far where steps are wide.
 #
 # ## Is it any good? Measure it
 #
 # For each scheduler and number of steps, 40 pictures of 40 prompts. Two numbers: what share the judge finds all right, and
-# the Fréchet distance (lesson 01) from drawings, with its floor, that of 40 other drawings. About a minute.
+# the Fréchet distance (lesson 01) from drawings, with its floor, that of 40 other drawings. The floor is one draw as well: values a few
+# per cent above or below it are chance. About a minute.
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.data.gallery import random_scenes, render
@@ -200,14 +220,15 @@ for axes, (title, values) in zip(
     axes.minorticks_off()
 axes.legend(ncols=2)
 sdcourse.show_image(
-    figure, alt="over the steps, a curve for each scheduler: the share all right rises, the distance falls"
+    figure,
+    alt="over the steps, a curve for each scheduler: PNDM far off until 20 steps, the others close together from 8 on",
 )
 
 # %% [markdown]
-# With few steps the schedulers differ, with many hardly: all but PNDM are at the floor by 8 steps, which means that their
-# pictures are spread like drawings as far as 40 of them can tell. (A few points of "all right" are chance as well.) Those
-# that add noise need some steps more, and PNDM many: it extrapolates from its last four predictions, and wide steps are too far for that.
-# So a better scheduler does not draw better pictures; it draws the same ones sooner.
+# With 4 steps the schedulers differ: DDIM and Euler are right more often than the others, and DPM++ is nearest by the
+# distance. By 8 steps all but PNDM are where they stay, as far as 40 pictures can tell. (DDPM and Euler ancestral have the
+# same numbers because they draw the same pictures.) PNDM needs more than 20. So a scheduler does not draw better pictures
+# than another; it draws them sooner.
 #
 # ## What does a step cost?
 #
@@ -228,23 +249,23 @@ for name in names:
     print(f"{name:9} {seconds[name] / seconds['ddim']:.2f} times the time of ddim")
 
 # %% [markdown]
-# A step costs what the UNet costs; the scheduler's arithmetic on 256 numbers is nothing. Time is the number of
-# predictions.
+# A step costs what the UNet costs; the scheduler's arithmetic on 256 numbers is next to nothing. (A few hundredths are the
+# unrest of the clock: run it again, and the order changes.) Time is the number of predictions.
 #
 # ## The same picture twice
 #
-# **Predict:** which schedulers give the same picture, when only the noise *inside* the loop comes from another generator?
+# DDIM has a number `eta`, the share of fresh noise in a step. **Predict:** with which `eta` do you get the same picture,
+# when only the noise *inside* the loop comes from another generator?
 
 # %%
 
 
-def sample(scheduler, seed_of_steps, eta=None, num_inference_steps=20):
-    scheduler.set_timesteps(num_inference_steps)
+def sample_ddim(seed_of_steps, eta, num_inference_steps=20):
+    ddim.set_timesteps(num_inference_steps)
     generator = torch.Generator().manual_seed(seed_of_steps)
-    options = {} if eta is None else {"eta": eta}
     latents = noise
-    for t in scheduler.timesteps:
-        latents = scheduler.step(predict(latents, t), t, latents, generator=generator, **options).prev_sample
+    for t in ddim.timesteps:
+        latents = ddim.step(predict(latents, t), t, latents, eta=eta, generator=generator).prev_sample
     with torch.no_grad():
         return decode_latents(pipe.vae, latents)
 
@@ -252,7 +273,7 @@ def sample(scheduler, seed_of_steps, eta=None, num_inference_steps=20):
 rows, titles = [], []
 for eta in (0.0, 0.5, 1.0):
     for seed in (1, 2, 3):
-        rows.append(sample(ddim, seed, eta))
+        rows.append(sample_ddim(seed, eta))
         titles.append(f"eta {eta}, generator {seed}")
 for eta in (0, 1, 2):
     same = torch.equal(rows[3 * eta], rows[3 * eta + 1])
@@ -264,11 +285,11 @@ sdcourse.show_images(
     titles=titles,
     columns=3,
     size=128,
-    alt="three equal pictures; three alike; three that differ more",
+    alt="three equal pictures; then six astronauts on horses with other suits and backgrounds",
 )
 
 # %% [markdown]
-# DDIM's `eta` says how much fresh noise a step adds: 0 is DDIM, 1 is about DDPM. Without fresh noise, the first noise alone
+# With `eta` 0 no fresh noise is added, with 1 about as much as by DDPM. Without fresh noise, the first noise alone
 # decides, and a seed is a picture. With it, the same seed gives the same picture only with the same program, the same
 # number of steps and the same generator.
 #
@@ -276,16 +297,16 @@ sdcourse.show_images(
 #
 # | | fresh noise | remembers | good here from |
 # |---|---|---|---|
-# | DDIM, Euler | no | nothing | 4 steps |
-# | DPM++ | no | one prediction | 8 steps |
-# | DDPM, Euler ancestral | yes | nothing | 8 to 20 steps |
-# | PNDM | no | four predictions | more than 20 steps |
+# | DDIM, Euler | no | nothing | 4 to 8 steps |
+# | DPM++ | no | one prediction | 4 to 8 steps |
+# | DDPM, Euler ancestral | yes | nothing | 8 steps |
+# | PNDM | no | three predictions | more than 20 steps |
 #
 # For Stable Diffusion 1.5, 20 to 50 steps are usual.
 #
 # **Try three things**, each one line:
 #
-# - `ddim.set_timesteps(1)` before the loop by hand, with `num_inference_steps = 1`: what does a single step draw?
+# - `num_inference_steps = 2` before the loops by hand: which of the two survives it?
 # - `use_karras_sigmas=True` in `EulerDiscreteScheduler.from_config(...)`: other levels, the same number of steps.
 # - `euler.sigmas = euler.sigmas * 1.1` after `set_timesteps`: what does too much noise at every level do?
 #

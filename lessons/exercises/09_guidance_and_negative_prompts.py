@@ -77,8 +77,8 @@ quiz("09-high-scale")
 # ## 3 · Against burnt colours
 #
 # A high scale makes predictions larger than any that the model was trained with, and colours burn out. Bring each
-# picture's guided prediction back to the deviation of its prediction with text, and mix that with what it was (Lin et
-# al., 2024, section 3.4).
+# picture's guided prediction back: multiply it by one number, so that its standard deviation is that of the prediction with
+# text, and mix that with what it was (Lin et al., 2024, section 3.4).
 
 
 # %%
@@ -86,7 +86,7 @@ def rescale(noise_pred_guided, noise_pred_text, mix):
     """The guided predictions (n, 4, h, w), rescaled.
 
     Args:
-        mix: 0 leaves them as they are, 1 gives them the deviation of the prediction with text.
+        mix: 0 leaves them as they are, 1 gives them the standard deviation of the prediction with text.
     """
     ### BEGIN SOLUTION
     std_text = noise_pred_text.std(dim=(1, 2, 3), keepdim=True)
@@ -98,7 +98,7 @@ def rescale(noise_pred_guided, noise_pred_text, mix):
 check("09-rescale", rescale)
 
 # %% [markdown]
-# <details><summary>Hint</summary><code>x.std(dim=(1, 2, 3), keepdim=True)</code> is the deviation of each picture,
+# <details><summary>Hint</summary><code>x.std(dim=(1, 2, 3), keepdim=True)</code> is the standard deviation of each picture,
 # (n, 1, 1, 1).</details>
 #
 # ## 4 · One word louder
@@ -179,5 +179,5 @@ if sweep_result.correct:
         print(f"scale {scale:4g}  {share:4.0%} right  " + "█" * round(30 * share))
 
 # %% [markdown]
-# **What you can do now.** You have written the four tricks behind most settings that programs for artists offer, and you
+# **What you can do now.** You have written some of the tricks behind most settings that programs for artists offer, and you
 # can measure what they do.

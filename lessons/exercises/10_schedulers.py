@@ -19,7 +19,7 @@ runtime = sdcourse.setup()
 # %% [markdown]
 # ## 1 · Noise in other units
 #
-# DDPM and DDIM keep the size of a noisy picture at 1: it shrinks as the noise grows. Euler leaves the picture at full size and
+# DDPM and DDIM keep the size of a noisy picture at 1: the clean picture in it shrinks as the noise grows. Euler leaves the picture at full size and
 # lets only the noise grow, up to $\sigma$, the noise for one unit of picture.
 
 
@@ -122,7 +122,7 @@ def steps_within(seconds, pictures, seconds_per_call, guidance):
         seconds: for everything.
         pictures: how many; each needs calls of its own.
         seconds_per_call: of the network, for one picture.
-        guidance: with it, each step asks the network twice.
+        guidance: True or False; with it, each step asks the network twice.
     """
     ### BEGIN SOLUTION
     calls_per_step = pictures * (2 if guidance else 1)

@@ -103,6 +103,10 @@ def _(answer):
     expect(got != got[::-1] and got[0] != 1.0, f"Yours rises, {got}: the first step has the full scale.")
     expect(got[0] == 9.0, f"The first step should have the full scale, 9, and has {got[0]:g}.")
     expect(
+        abs(got[-1]) > 1e-6,
+        "Yours falls to 0, which does not hear the prompt: 1 is the scale without guidance.",
+    )
+    expect(
         abs(got[-1] - 1.0) < 1e-6,
         f"The last of 5 steps should have the scale 1, and has {got[-1]:g}: steps are counted from 0, "
         "so the last is 4.",
@@ -129,6 +133,11 @@ def _(answer):
 
 def _decay(i, n, scale):
     return scale if n == 1 else scale + (1 - scale) * i / (n - 1)
+
+
+@decay.rejects("Yours falls to 0")
+def _(i, n, scale):
+    return scale * (1 - i / max(n - 1, 1))
 
 
 @decay.rejects("Yours rises")
@@ -503,7 +512,7 @@ high_scale = Quiz(
     (
         Choice("It takes four times as long as 5", "The number of predictions does not depend on the scale."),
         Choice(
-            "Colours burn out and pictures become alike",
+            "Colours burn out and pictures fall apart",
             "The prediction goes far beyond what the model was trained on.",
             right=True,
         ),

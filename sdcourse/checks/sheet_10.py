@@ -28,7 +28,7 @@ def _(answer):
                 (1 - a).sqrt()[[0, 200, 500]]
             ),
             "Yours leaves out the root.": ((1 - a) / a)[[0, 200, 500]],
-            "Yours is turned round: noise over picture.": (a / (1 - a)).sqrt()[[0, 200, 500]],
+            "Yours is picture over noise: turn it round.": (a / (1 - a)).sqrt()[[0, 200, 500]],
             "Yours divides by ᾱ: divide by its root.": ((1 - a).sqrt() / a)[[0, 200, 500]],
         },
         tolerance=1e-2,
@@ -45,7 +45,7 @@ def _(alphas_cumprod):
     return (1 - alphas_cumprod) / alphas_cumprod
 
 
-@sigmas.rejects("turned round")
+@sigmas.rejects("turn it round")
 def _(alphas_cumprod):
     return (alphas_cumprod / (1 - alphas_cumprod)).sqrt()
 
@@ -395,7 +395,13 @@ def _(answer):
         ({9: 0.1}, 0.5, 9, "A curve of one point has one answer."),
         ({8: 0.95, 4: 0.60, 2: 0.94}, 0.02, 2, "Curves need not rise: ask each point by itself."),
     ):
-        got = answer(dict(curve), loss)
+        try:
+            got = answer(dict(curve), loss)
+        except ValueError:  # min() of nothing
+            expect(
+                False,
+                f"For {curve} and a loss of {loss:g} yours finds no point: the best itself counts, too.",
+            )
         expect(
             got == expected,
             f"For {curve} and a loss of {loss:g} the answer is {expected}, and yours is {got}. {why}",
@@ -431,6 +437,11 @@ def _(curve, loss):
 @enough.rejects("leaves the quality out")
 def _(curve, loss):
     return min(curve)
+
+
+@enough.rejects("the best itself counts")
+def _(curve, loss):
+    return min(steps for steps, quality in curve.items() if quality > max(curve.values()) - loss)
 
 
 @enough.rejects("exactly as much below the best is allowed")
@@ -486,7 +497,7 @@ same_network = Quiz(
 
 limit = Quiz(
     "10-what-limits",
-    "From 8 steps to 25 the judge's share does not rise any more. What would make it rise?",
+    "From 8 steps on, more steps hardly raise the share that the judge finds right. What would raise it?",
     (
         Choice(
             "More steps", "The path is followed well enough already. A finer path ends at the same place."
