@@ -135,11 +135,6 @@ def _decay(i, n, scale):
     return scale if n == 1 else scale + (1 - scale) * i / (n - 1)
 
 
-@decay.rejects("Yours falls to 0")
-def _(i, n, scale):
-    return scale * (1 - i / max(n - 1, 1))
-
-
 @decay.rejects("Yours rises")
 def _(i, n, scale):
     return _decay(n - 1 - i, n, scale)
@@ -150,7 +145,7 @@ def _(i, n, scale):
     return scale + (1 - scale) * i / n
 
 
-@decay.rejects("should have the scale 1")
+@decay.rejects("Yours falls to 0")
 def _(i, n, scale):
     return scale * (1 - i / (n - 1)) if n > 1 else scale
 
