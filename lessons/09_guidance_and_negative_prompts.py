@@ -68,7 +68,7 @@ GuidanceSweep(pipe, scales=(0, 1, 2, 4, 12), judge=judge, prompt=prompt, seed=3)
 # %% tags=["nbval-ignore-output"]
 from sdcourse.metrics import attribute_accuracy, diversity, draw_pictures, evaluation_prompts
 
-prompts = evaluation_prompts(20)
+prompts = evaluation_prompts(16)
 texts = [p.text for p in prompts for _ in range(3)]  # three pictures of each
 curves = {}
 for scale in (1.0, 2.0, 4.0, 8.0, 16.0):
@@ -78,7 +78,7 @@ for scale in (1.0, 2.0, 4.0, 8.0, 16.0):
     curves[scale] = {
         "accuracy": attribute_accuracy(readings, [p for p in prompts for _ in range(3)]).mean,
         "saturation": (high - low).mean().item() / 2,
-        "diversity": diversity(judge, pictures.unflatten(0, (20, 3))),
+        "diversity": diversity(judge, pictures.unflatten(0, (16, 3))),
     }
     print(f"scale {scale:4g}: " + ", ".join(f"{name} {value:.2f}" for name, value in curves[scale].items()))
 
@@ -182,12 +182,12 @@ for step in noise_directions(pipe, lab.settings)[::5]:
 #
 # ## Two pictures prove nothing. Count
 #
-# 80 cats with a hat, without and with the negative prompt, from the same noise.
+# 60 cats with a hat, without and with the negative prompt, from the same noise.
 
 # %%
 
 
-def count(negative_prompt, scale, prompt="a cat wearing a hat", n=80):
+def count(negative_prompt, scale, prompt="a cat wearing a hat", n=60):
     pictures = sample(negative_prompt, prompt, lambda i: scale, range(n), num_inference_steps=10)
     readings = judge.read(pictures * 2 - 1)
     return {
