@@ -5,7 +5,8 @@
 # times smaller than the picture, and a second network translates between the two. In this lesson you measure why that
 # is worth the trouble, train such a translator, and take the one of Stable Diffusion's kind apart.
 #
-# **You need** lessons 01 to 03. **It takes** about four minutes of computing, two of them a training run.
+# **You need** lessons 01 to 03. **It takes** under four minutes of computing, two and a half of
+# them four training runs.
 #
 # **You will**
 #
@@ -29,7 +30,7 @@ runtime = sdcourse.setup()
 # Every place of a picture looks at every other place in a UNet's attention. A picture that is twice as wide has four
 # times as many places, and sixteen times as many pairs of them.
 #
-# **Predict:** a picture of 128×128 has 16 times as many pixels as one of 32×32. How much longer does one call of the
+# **Predict:** a picture of 128×128 has four times as many pixels as one of 64×64. How much longer does one call of the
 # UNet take? We build the same small UNet for pixels and for latents, and measure.
 
 # %%
@@ -128,7 +129,7 @@ print(f"128 in latents instead: {costs[128, 'pixels'][1] / costs[128, 'latents']
 # %% [markdown]
 # Pixels cost more than in proportion: at 128 it is the attention, whose cost grows with the fourth power of the side.
 # Latents of a picture of 128×128 are 16×16. The real model draws 512×512 pictures; its latents have the 64×64 places
-# that a picture of 64×64 has here.
+# that a picture of 64×64 has here. The memory grows only with the places: the attention of PyTorch does not keep the pairs.
 #
 # ## An autoencoder, and what makes it variational
 #
@@ -225,14 +226,16 @@ with torch.no_grad():
         print(f"{kl_weight:9g}{error:23.2f}{posterior.std.mean():29.2f}{posterior.mean.std():25.2f}")
 
 # %% [markdown]
-# With a weight of 1 the encoder gives up: every picture gets the same distribution, mean 0 and spread 1, and the decoder
-# can only draw the average. With a tiny weight the spread goes to nothing, which is an ordinary autoencoder whose latents
-# may lie anywhere. Stable Diffusion takes a tiny weight. It does not need noise-like latents, because the diffusion
-# model learns where they lie; it needs latents without gaps and wild values.
+# With a weight of 1 the encoder all but gives up: every picture gets nearly the same distribution, mean 0 and spread 1,
+# and the decoder can hardly draw more than the average. With the smallest weight the spread is small against the means,
+# which is nearly an ordinary autoencoder, and the means lie far out. The weight between costs little in error and holds
+# them near 1. Stable Diffusion takes a tiny weight: enough against wild values, and small enough to store a picture. It
+# does not need latents like noise, because the diffusion model learns where they lie. (All are blurred, whatever the
+# weight: 25 seconds are short.)
 #
 # ## The VAE of Stable Diffusion's kind
 #
-# The real layout divides each side by 8 and keeps four channels. Here is one for pictures of 64×64 with a tiny KL weight,
+# The real layout divides each side by 8, with four blocks of which all but the last halve, and keeps four channels. Here is one for pictures of 64×64 with a tiny KL weight,
 # trained for 75 seconds. This one is yours to keep: lesson 06 can draw in its latents.
 
 # %%
@@ -352,9 +355,10 @@ for attribute in ATTRIBUTES:
     print(f"{attribute:18}{before:10.0%}{after:9.0%}")
 
 # %% [markdown]
-# Nearly all that the judge names survives; of what is small or thin, two or three in a hundred are lost. Sharp lines go, which
-# PSNR sees and the judge does not: 256 numbers have to hold all of the picture. No diffusion model that draws in these
-# latents can be better than this.
+# Nearly all that the judge names survives; of subjects, hats, things and their colours two or three in a hundred are lost.
+# Sharp lines go, which PSNR sees and the judge does not: 256 numbers have to hold all of the picture. No diffusion model
+# that draws in these latents can be better than this. Yours keeps large shapes and loses colours, which is what 75 seconds
+# can give.
 #
 # ## A real photograph
 #
@@ -380,8 +384,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Light, colours and places stay; the face goes. The encoder spends its numbers on what it was trained for, and a face was
-# never that. The real VAE was trained on millions of photographs, and shows the same weakness where they were few: small
+# Light, places and most colours stay; where the face was there are lines and patches, as drawings have them. The encoder
+# spends its numbers on what it was trained for, and a real face was never that. The real VAE was trained on millions of photographs, and shows the same weakness where they were few: small
 # faces and small letters.
 #
 # ## Between two pictures
@@ -411,7 +415,7 @@ sdcourse.show_images(
 # ## Forgetting the scaling factor
 #
 # No error message tells you when it is missing. We add noise to a picture's latents, once with and once without the
-# factor, and let the diffusion model take the noise out again.
+# factor, and let the diffusion model take the noise out again, in the last 10 of 25 steps.
 
 # %%
 from diffusers import DDIMScheduler
@@ -444,9 +448,10 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# With the factor the model redraws a picture of its kind. Without it the latents are twice as large as anything in
-# training, and the noise is too small for the timestep that the model is told. It takes a part of the picture for noise,
-# and takes it out.
+# The scaled row differs from the original too: what the noise has hidden, the model draws anew, and the result is a clean
+# picture. Without the factor the latents are twice as large as anything in training, and the noise is too small for the
+# timestep that the model is told. It takes a part of the picture for noise and takes it out: look at the contrast, and
+# at the stripes.
 #
 # ## What you built
 #
@@ -459,7 +464,7 @@ sdcourse.show_images(
 # **Try three things**, each one line:
 #
 # - `(output - images).square().mean()` as the reconstruction: what happens to edges?
-# - `latent_dist.mean` for `latent_dist.sample()` in `train_vae`: what does that do to the spread?
+# - `posterior.mean` for `posterior.sample()` in `train_vae`: what does that do to the spread?
 # - your own photograph: `photograph = sdcourse.load_image("my_photo.jpg")`.
 #
 # **Papers**

@@ -13,7 +13,7 @@
 # 1. write cross-attention, and find it equal to the block of `diffusers`;
 # 2. train a text-conditional latent diffusion model from nothing, and measure it as it learns;
 # 3. draw with the finished model, and look at attention maps, word by word and step by step;
-# 4. ask for what neither has ever seen.
+# 4. ask the finished model for what it has never seen.
 
 # %%
 import torch
@@ -47,8 +47,10 @@ def encode_texts(texts, tokenizer, text_encoder):
 # - the keys $K$ and the values $V$ from the words.
 #
 # A query and a key that fit give a large weight; what the place gets is the mixture of the values with these weights
-# (Vaswani et al., 2017). Here is such a block from the UNet. It has four heads: the vectors are cut into four parts, and
-# each part attends by itself.
+# (Vaswani et al., 2017). "Words" are here the 77 tokens of lesson 05. Here is such a block from the UNet, `attn2`; beside
+# it stands `attn1`, the same among the places themselves, *self-attention*. The block has four heads: the vectors are cut
+# into four parts, and each part attends by itself. $d$ is the length of such a part of a query. At the end one more
+# layer, `to_out`, mixes the heads.
 
 # %%
 attn = pipe.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2
@@ -101,10 +103,14 @@ parts = load_my_parts()
 vae, text_encoder = parts["vae"], parts["text_encoder"]
 
 # %% [markdown]
+# (With a VAE that learned for a minute, pictures stay blurred however good the UNet is, and the judge reads less in them
+# than is printed below. To compare, set `parts = {name: getattr(pipe, name) for name in parts}` here.)
+#
 # To see something within three minutes the world has to be small: six subjects, photographs only, no hats.
 #
-# VAE and text encoder stay frozen, as in Stable Diffusion: only the UNet learns. So each picture and each caption has to be
-# encoded only once, before training starts, and a training step is cheap.
+# VAE and text encoder stay frozen, as in Stable Diffusion: only the UNet learns. If the VAE learned along, it could make
+# the loss small by making latents that are easy to predict and say nothing; a frozen one gives the UNet a fixed target. It
+# is cheap, too: each picture and each caption has to be encoded only once, before training starts.
 
 # %%
 from dataclasses import replace
@@ -250,7 +256,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Backgrounds come first: they fill the picture, and any place tells them. Then the subjects take shape. Here is the
+# Backgrounds come first: they fill the picture, and any place tells them. Then the subjects take shape; three minutes are
+# enough for about half of them, and hardly for a cat. Here is the
 # finished model, on the same prompts. It has the same parts, a wider UNet, hours of training, and knows the whole
 # gallery.
 
@@ -290,7 +297,7 @@ sdcourse.show_images(
 # whole gallery; it can be stopped and started again at any time. `sdcourse evaluate my-sd` then says how far it has
 # come, beside pocket-sd.
 #
-# ## Which word looks where?
+# ## Which word is heard where?
 #
 # Back to the finished model. The weights of cross-attention are pictures: for each word, how much each place listens to it. `record_attention` keeps
 # them while the UNet works, the mean over heads and layers.
@@ -325,7 +332,9 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Bright is where a place listens more than others do. And over the steps? The word "hat", from noise to picture:
+# Bright is where a place listens more than others do. Each map is stretched from black to white by itself, so compare
+# places, not maps. (They are means over the first ten steps, in which the layout is made.) "red" is heard at the hat and
+# at the body as well: a place can listen to a word that is not meant for it. And over the steps? The word "hat", from noise to picture:
 
 # %%
 hat = pieces.index("hat</w>")
@@ -339,7 +348,7 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Where the hat goes is settled from the first step on, long before there is a hat to be seen.
+# In this drawing the brightest place is nearly the same from the first step on, before there is a hat to be seen.
 #
 # Do not read too much into single maps: heads differ, words share their say with the end token, which has seen all of
 # them, and 8×8 places are coarse.
@@ -384,7 +393,8 @@ for prompt, pictures in drawn.items():
         print(f"    {attribute:12}", ", ".join(f"{value} {n}" for value, n in counts))
 
 # %% [markdown]
-# A rabbit that rides is new, and comes no less often than a cat that rides: the model knows riding from other riders and
+# A rabbit that rides is new, and comes no less often than a cat that rides (in 20 drawings, a difference of two is chance).
+# The model knows riding from other riders and
 # rabbits from standing ones, and cross-attention lets both words speak. A giraffe is not a new combination but a new
 # word. The snow is understood; the word falls into pieces that no caption has together, and what the encoder makes of them
 # is chance:
@@ -405,8 +415,9 @@ print(pipe.tokenizer.tokenize("giraffe"))
 # **Try three things**, each one line:
 #
 # - `text_embeddings[:, 1:] = 0` before training: what can the UNet still know?
-# - `captions = [scene.subject for scene in scenes]`: does it learn faster? And what is lost?
-# - `prompt = "a photo of a cat and a dog"`: where do the maps of the two words lie?
+# - `captions = [scene.subject for scene in scenes]`, and `prompts = [subject for subject, _ in asked]`: does it learn
+#   subjects faster? And what is lost?
+# - `prompt = "a photo of a cat riding a horse"` and `words = ["cat</w>", "horse</w>"]`: where do the two maps lie?
 #
 # **Papers**
 #

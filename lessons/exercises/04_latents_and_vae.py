@@ -5,7 +5,7 @@
 # click them, and a check. A check says *not attempted*, *not yet* with the likely mistake, or *correct*. Nothing
 # breaks if you leave one out.
 #
-# Lesson 04 shows everything that you need; close it before you start, and open it where you get stuck. Replace
+# Lesson 04 and the texts below show everything that you need; close it before you start, and open it where you get stuck. Replace
 # `raise NotImplementedError()` by your answer.
 
 # %%
@@ -50,7 +50,7 @@ check("04-reparameterise", draw)
 
 # %%
 def kl_divergence(mean, logvar):
-    """The mean of the divergence over all numbers of the latents, a number; 0 for mean 0 and variance 1."""
+    """The mean of the divergence over all numbers, a tensor of shape () with a gradient."""
     ### BEGIN SOLUTION
     return 0.5 * (mean**2 + logvar.exp() - 1 - logvar).mean()
     ### END SOLUTION
@@ -118,7 +118,7 @@ check("04-encode", encode_images)
 #
 # ## 5 · What attention costs
 #
-# Self-attention lets every place of a picture look at every place. Count the multiplications of its two products,
+# Self-attention lets every place of a picture look at every place. Count the multiplications (not the additions) of its two products,
 # queries by keys, and weights by values, before you measure anything.
 
 
@@ -148,6 +148,7 @@ if cost_result.correct:
     seconds = {}
     for side in (8, 16, 32, 64):
         x = torch.randn(1, 1, side * side, 32)
+        torch.nn.functional.scaled_dot_product_attention(x, x, x)  # the first call is slower
         start = time.perf_counter()
         for _ in range(3):
             torch.nn.functional.scaled_dot_product_attention(x, x, x)
@@ -158,20 +159,20 @@ if cost_result.correct:
         )
 
 # %% [markdown]
-# Small sizes cost more than the count says, because calling a function takes time too. From 32 to 64 the count is
-# right.
+# Small sizes cost more than the count says, because calling a function takes time too. From 32 to 64, where the count is 16
+# times as large, it is about right.
 #
 # ## 6 · Between two latents
 #
 # Half way between two noises lies their mean, but its deviation is 0.7, and the model expects 1. Go along the arc
-# instead: with $\theta$ the angle between both,
+# instead: with $\theta$ the angle between both, seen as one long vector each,
 #
 # $$\frac{\sin((1-f)\,\theta)}{\sin\theta}\,a + \frac{\sin(f\,\theta)}{\sin\theta}\,b$$
 
 
 # %%
 def slerp(first, second, fraction):
-    """Between first (fraction 0) and second (fraction 1), along the arc; all of the same shape."""
+    """Between two tensors of one shape, first (fraction 0) and second (fraction 1), along the arc."""
     ### BEGIN SOLUTION
     angle = torch.arccos((first * second).sum() / (first.norm() * second.norm()))
     a, b = torch.sin((1 - fraction) * angle), torch.sin(fraction * angle)
@@ -184,7 +185,7 @@ slerp_result
 
 # %% [markdown]
 # <details><summary>Hint</summary>The cosine of the angle is the sum of <code>first * second</code>, divided by both
-# lengths; <code>.norm()</code> is a length.</details>
+# lengths; <code>.norm()</code> is a length, and <code>torch.acos</code> makes an angle of its cosine.</details>
 
 # %%
 if slerp_result.correct:

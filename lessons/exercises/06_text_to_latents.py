@@ -52,7 +52,7 @@ quiz("06-queries")
 
 # %%
 def cross_attention(attn, hidden_states, text_embeddings):
-    """What `attn(hidden_states, encoder_hidden_states=text_embeddings)` gives, by hand.
+    """What `attn(hidden_states, encoder_hidden_states=text_embeddings)` gives, by hand: only that, not the weights.
 
     Args:
         attn: a block with `to_q`, `to_k`, `to_v`, `to_out[0]` (layers) and `heads` (a number).
@@ -81,7 +81,7 @@ check("06-cross-attention", cross_attention)
 # <details><summary>Hint 3</summary>On the way back, <code>.transpose(1, 2)</code> first, then
 # <code>.flatten(2)</code>.</details>
 #
-# ## 3 · Which word looks where?
+# ## 3 · Which word is heard where?
 #
 # The weights of attention are pictures: for each word, how much each place listens to it. Bring them into shape.
 

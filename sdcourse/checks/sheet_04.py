@@ -1,7 +1,5 @@
 """Checks of the exercises on latents and the VAE."""
 
-import math
-
 import torch
 from diffusers.configuration_utils import FrozenDict
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
@@ -368,18 +366,18 @@ def _(answer):
         f"The result should be a number, and is a {type(got).__name__}.",
     )
     n = 64 * 64
-    expect_close(
-        math.log(max(got, 1)),
-        math.log(2 * n * n * 32),
-        "For a picture of 64×64 and vectors of 32 the two products take 1,073,741,824 multiplications.",
-        {
-            "Yours takes 64 places: a picture of 64×64 has 64 · 64, and each looks at each.": math.log(
-                2 * 64 * 64 * 32
-            ),
-            "Yours counts one product: queries by keys, then weights by values.": math.log(n * n * 32),
-            "Yours leaves the width of the vectors out.": math.log(2 * n * n),
-        },
-        tolerance=1e-6,
+    right = 2 * n * n * 32
+    likely = {
+        2 * 64 * 64 * 32: "Yours takes 64 places: a picture of 64×64 has 64 · 64, and each looks at each.",
+        n * n * 32: "Yours counts one product: queries by keys, then weights by values.",
+        2 * n * n: "Yours leaves the width of the vectors out.",
+        2 * right: "Yours counts the additions, too: multiplications are asked for.",
+        2 * n * 32 * 32: "Yours swaps places and width: each of 4096 places looks at 4096.",
+    }
+    expect(
+        abs(got / right - 1) < 1e-6,
+        f"For a picture of 64×64 and vectors of 32 the two products take {right:,} multiplications, and you "
+        f"say {got:,}. {likely.get(round(got), '')}".strip(),
     )
 
 
@@ -404,6 +402,16 @@ def _(side, width):
 @price.rejects("counts one product")
 def _(side, width):
     return side**4 * width
+
+
+@price.rejects("counts the additions")
+def _(side, width):
+    return 4 * side**4 * width
+
+
+@price.rejects("swaps places and width")
+def _(side, width):
+    return 2 * side**2 * width**2
 
 
 @price.rejects("leaves the width")
@@ -448,7 +456,8 @@ def _(answer):
         _slerp(first, second, 0.5),
         "Half way between two noises the result should be as long as they are.",
         {
-            f"Yours is the mean of the two, of deviation {middle.std():.2f}: the model expects 1.": middle,
+            f"Yours is the mean of the two, of deviation {middle.std():.2f}: the model expects 1. (Or is "
+            "your angle still its cosine?)": middle,
             "Yours is the first, wherever it should be.": first,
             "Yours is twice as long as it should be.": 2 * _slerp(first, second, 0.5),
         },
