@@ -5,7 +5,7 @@
 # Stable Diffusion sees nothing but these. What the encoder does not notice, no picture will show. In this lesson you
 # follow a prompt from letters to vectors, train a small encoder together with pictures, and find out what it cannot see.
 #
-# **You need** lesson 02, and what attention is (lesson 06 builds it by hand). **It takes** about two and a half
+# **You need** lesson 02. **It takes** about two and a half
 # minutes of computing, two of them a training run.
 #
 # **You will**
@@ -30,7 +30,8 @@ runtime = sdcourse.setup()
 # encoding* (Sennrich, Haddow and Birch, 2016) lies between: start with letters, and merge, again and again, the pair of
 # neighbours that is most frequent. Frequent words become one piece, rare ones stay in several.
 #
-# We learn from gallery captions. Each word becomes a tuple of letters, the last one marked with `</w>`.
+# (Bytes, because letters of any script are stored as one or more of 256 bytes; here each letter is one.) We learn from
+# gallery captions. Each word becomes a tuple of letters, the last one marked with `</w>`.
 
 # %%
 from collections import Counter
@@ -98,13 +99,14 @@ for word in ("painting", "horse", "astronaut", "hippopotamus"):
     print(f"{word:14}{cut(word)}")
 
 # %% [markdown]
-# Words that captions use a lot have become one piece, and a word that was never seen is still cut into known ones. Nothing
-# is unknown.
+# Words that captions use a lot have become one piece. "astronaut" is not frequent enough yet, and "hippopotamus" is in no
+# caption at all; both are still cut into known pieces. Nothing is unknown.
 #
 # ## A tokenizer of CLIP's kind
 #
 # The same, learned by a library that is faster than our loop. It stops when every word of the captions is one piece, which
-# takes less than 300 merges: the gallery has few words. Stable Diffusion's tokenizer has 48,894 merges, learned from
+# takes less than 300 merges: the gallery has few words. (512 pieces are there from the start, the 256 bytes, each also with
+# `</w>`, and 2 are the tokens for start and end.) Stable Diffusion's tokenizer has 48,894 merges, learned from
 # captions of the web. Otherwise they are alike, down to the class.
 
 # %%
@@ -139,8 +141,9 @@ print(tokenizer("A  CAT in the Snow").input_ids == tokenizer("a cat in the snow"
 # %% [markdown]
 # ## 77 places
 #
-# The encoder has 77 places, always. A shorter prompt is filled up with end tokens, a longer one is cut. What is cut is
-# lost, and most programs do not say so.
+# The encoder has 77 places, always: its table of places, which you will see below, has 77 rows. Two are for start and end, so
+# 75 remain. A shorter prompt is filled up with end tokens, a longer one is cut. What is cut is lost, and most programs do
+# not say so.
 
 # %%
 from sdcourse.sampling import words_cut_off
@@ -161,7 +164,9 @@ print("lost of the second: …", words_cut_off(tokenizer, long)[-40:])
 # ## Inside the encoder
 #
 # Every number picks a row from a table, and every place adds a row of its own, so that the encoder knows the order. Then
-# come layers of attention.
+# come layers of *attention*. In attention, each place computes a score for every place; softmax makes weights of the scores
+# that add up to 1; and what the place gets is the mean of what stands at all places, with these weights. (Lesson 06 builds
+# it by hand.)
 
 # %%
 config = text_encoder.config
@@ -172,8 +177,16 @@ print("one row for each place:", tuple(position_embedding.weight.shape))
 print(config.num_hidden_layers, "layers,", config.num_attention_heads, "heads each")
 
 # %% [markdown]
-# The attention is **causal**: a place sees itself and the places before it, never those after. **Predict:** change the
-# last word of a prompt. Which vectors change?
+# The attention is **causal**: a place sees itself and the places before it, never those after. A *mask* does that: it is
+# added to the scores, and where it holds $-\infty$, softmax gives the weight 0.
+
+# %%
+mask = torch.full((4, 4), -torch.inf).triu(1)
+print(mask)
+print(torch.softmax(mask, dim=-1))  # of equal scores
+
+# %% [markdown]
+# **Predict:** change the last word of a prompt. Which vectors change?
 
 # %%
 
@@ -193,7 +206,8 @@ for piece, share in zip(pieces, changed, strict=False):
     print(f"{piece:20}{share:6.0%}")
 
 # %% [markdown]
-# Everything before the changed word is untouched; the word itself and the end token, which sees all, are not. That is why
+# Everything before the changed word is untouched; the word itself and the end token, which sees all, are not (nor are the
+# end tokens behind it, which are not printed). That is why
 # the vector at the end token stands for the whole text. It is called the **pooled** output.
 #
 # Which of them does the UNet get? All 77 hidden states, so that a place of the picture can look at single words. The
@@ -217,7 +231,8 @@ print(f"pooled is the hidden state at place {end}:", same)
 #
 # The encoder was never told what a crown is. It was trained with a second network that reads pictures, on pairs of
 # pictures and captions, with one task: in a batch, find out which caption belongs to which picture (Radford et al., 2021).
-# Both give a vector; vectors of a pair should point the same way, all others not. That is **CLIP**.
+# Both give a vector, the pooled one times a matrix that leads into a space for both (`projection_dim`); vectors of a pair
+# should point the same way, all others not. That is **CLIP**.
 #
 # We train a small one for two minutes.
 
@@ -256,7 +271,8 @@ def embed_texts(clip, texts, tokenizer=my_tokenizer):
 
 
 # %% [markdown]
-# Before training: eight pictures, their eight captions, and the cosine of every pair.
+# Before training: eight pictures, their eight captions, and the *cosine* of every pair, the product of two vectors of length
+# 1: it is 1 where they point the same way, and 0 where they have nothing in common.
 
 # %%
 from matplotlib.figure import Figure
@@ -278,9 +294,18 @@ def similarity(clip):
 
 
 before = similarity(clip)
+sdcourse.show_images(
+    eight_images / 2 + 0.5,
+    titles=eight_texts,
+    columns=4,
+    size=128,
+    alt="eight pictures of the gallery, each with its caption",
+)
 
 # %% [markdown]
-# The loss is two classifications of the same table: in each row the right picture, in each column the right text.
+# The loss is two classifications of the same table: in each row the right picture, in each column the right text. Cosines
+# lie in [-1, 1], too flat for a softmax, so they are multiplied by a number that is learned too; `logit_scale` is its
+# logarithm. Guessing among 64 would cost $\log 64 \approx 4.2$.
 
 # %%
 import time
@@ -308,16 +333,20 @@ with tqdm(total=seconds, unit="s") as bar:
         losses.append(loss.item())
         bar.update(seconds - max(0, round(left)) - bar.n)
 
+# %% tags=["nbval-ignore-output"]
+print(f"loss: {losses[0]:.2f} at first, {np.mean(losses[-20:]):.2f} at the end")
+
 # %%
 after = similarity(clip)
 figure = Figure(figsize=(7.5, 3.4), layout="constrained")
 for axes, (title, table) in zip(
     figure.subplots(1, 2), {"before training": before, "after": after}.items(), strict=True
 ):
-    axes.imshow(table, cmap="cividis")
+    drawn = axes.imshow(table, cmap="cividis", vmin=-1, vmax=1)
     axes.set(title=title, xlabel="picture", ylabel="caption")
     axes.set_xticks(range(8), [s.subject for s in eight], rotation=90, fontsize=8)
     axes.set_yticks(range(8), [s.subject for s in eight], fontsize=8)
+figure.colorbar(drawn, label="cosine")
 sdcourse.show_image(
     figure, alt="two tables of 8×8: before training without order, after it with a bright diagonal"
 )
@@ -329,7 +358,8 @@ sdcourse.show_image(
 #
 # **Retrieval:** 200 new pictures, their 200 captions; for each caption, is its picture the nearest? Chance is one in 200.
 # **Zero-shot:** nobody trained a classifier of subjects, but "a photo of a cat" is a text, and so is "a photo of a boat".
-# The nearest text is the answer. We ask the one that you trained, and pocket-clip, which trained for longer.
+# The nearest text is the answer; chance is one in 22. We ask the one that you trained, and pocket-clip, which trained for
+# longer.
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.data.gallery import ATTRIBUTES
@@ -352,17 +382,22 @@ for name, (model, its_tokenizer) in clips.items():
     print(f"{name:14}{found.float().mean():9.0%}{named.float().mean():20.0%}")
 
 # %% [markdown]
+# Yours finds pictures by their captions far better than it names subjects: a full caption has colours, background and style to
+# go by.
+#
 # ## What does it not see?
 #
 # "A red cat wearing a blue hat" and "a blue cat wearing a red hat" have the same words. The real CLIP is known to confuse
-# such pairs: its captions seldom ask for the difference (Yuksekgonul et al., 2023). **Predict:** and ours? We draw both cats
-# many times, and let CLIP choose between both texts; chance is one half.
+# such pairs: its captions seldom ask for the difference (Yuksekgonul et al., 2023). **Predict:** and ours? We draw such cats
+# in four pairs of colours, each both ways round, and let CLIP choose between both texts; chance is one half. Beside it an
+# easy task: the same picture, against a text in which both colours are others.
 
 # %% tags=["nbval-ignore-output"]
 from dataclasses import replace
 
 pairs = [("red", "blue"), ("yellow", "green"), ("white", "black"), ("orange", "purple")]
-wearing = [s for s in random_scenes(4000, seed=8) if s.subject == "cat" and s.hat != "none"][:40]
+pairs += [(b, a) for a, b in pairs]
+wearing = [s for s in random_scenes(4000, seed=8) if s.subject == "cat" and s.hat != "none"][:20]
 
 for name, (model, its_tokenizer) in clips.items():
     right = {"which colour has the hat": [], "another cat, another hat": []}
@@ -378,7 +413,8 @@ for name, (model, its_tokenizer) in clips.items():
         print(f"{name:13}{task:28}{sum(answers) / len(answers):5.0%}")
 
 # %% [markdown]
-# Ours does see it. Captions of the gallery say all the time which colour belongs to what, and pocket-clip was trained on
+# pocket-clip sees it; yours, after two minutes, more often than chance would. Captions of the gallery say all the time
+# which colour belongs to what, and pocket-clip was trained on
 # *twins* besides, pairs of pictures that differ in one attribute, so that each batch holds captions that are nearly the
 # same. That is the remedy which the paper proposes for the real one. An encoder notices what its training asks for,
 # and nothing else. No caption here ever asked for a number. How near are these three texts to each other?
@@ -396,7 +432,7 @@ with torch.no_grad():
 # ## Keep it
 #
 # The text half of your CLIP is a text encoder. It goes into your own model, **my-sd**, with its tokenizer; lesson 04 put
-# the VAE there, lesson 06 adds the UNet.
+# the VAE there, lesson 06 adds the UNet. Its vectors have 64 numbers, so lesson 06 builds a UNet for 64.
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.models import keep_parts
@@ -406,11 +442,11 @@ keep_parts(tokenizer=my_tokenizer, clip=clip)
 # %% [markdown]
 # ## What you built
 #
-# | | shape here | in SD 1.5 | in SD 2 |
-# |---|---|---|---|
-# | token numbers | (1, 77) | (1, 77) | (1, 77) |
-# | hidden states, for the UNet | (1, 77, 128) | (1, 77, 768) | (1, 77, 1024) |
-# | pooled, for contrastive training | (1, 128) | (1, 768) | (1, 1024) |
+# | | yours | pocket-sd | SD 1.5 | SD 2 |
+# |---|---|---|---|---|
+# | token numbers | (1, 77) | (1, 77) | (1, 77) | (1, 77) |
+# | hidden states, for the UNet | (1, 77, 64) | (1, 77, 128) | (1, 77, 768) | (1, 77, 1024) |
+# | pooled, for contrastive training | (1, 64) | (1, 128) | (1, 768) | (1, 1024) |
 #
 # **Try three things**, each one line:
 #

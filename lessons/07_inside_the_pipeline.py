@@ -40,9 +40,9 @@ for name, part in pipe.components.items():
     print(f"{name:18} {type(part).__name__}")
 
 # %% [markdown]
-# Two things are missing here. A **safety checker** is a network that looks at finished pictures and blackens what it
+# Three parts are `None` here, and are skipped. A **safety checker** is a network that looks at finished pictures and blackens what it
 # takes for indecent; the real model ships with one, drawings of cats do not need it. The **feature extractor** prepares
-# pictures for it, and the **image encoder** belongs to an extension. A part that is `None` is skipped.
+# pictures for it, and the **image encoder** belongs to an extension.
 #
 # ## What it does, in its own words
 #
@@ -58,7 +58,7 @@ for line in source.splitlines():
         print(line.strip())
 
 # %% [markdown]
-# We follow these numbers.
+# We follow these numbers (6.1 and 6.2 belong to extensions). What comes after the loop has none; we call it 8.
 #
 # ## 0 · The size
 #
@@ -69,6 +69,8 @@ height = pipe.unet.config.sample_size * pipe.vae_scale_factor
 print(pipe.unet.config.sample_size, "latents a side, times", pipe.vae_scale_factor, "gives", height, "pixels")
 
 # %% [markdown]
+# (Other sizes work too, as far as the layers are concerned: they are convolutions and attention, which take any.)
+#
 # From the UNet, which knows the size of the latents that it was trained on, and from the VAE, which halves a picture once
 # for every block but the last. The factor is computed from the VAE's shape:
 
@@ -109,8 +111,8 @@ print("batch of", batch_size, "· guidance:", do_classifier_free_guidance)
 # %% [markdown]
 # ## 3 · Encoding the prompt
 #
-# `encode_prompt` returns two things: the prompts' embeddings, and those of the negative prompts, which are empty unless
-# you give some. Both are repeated for the number of pictures that you want of each prompt.
+# `encode_prompt` returns two things: the prompts' embeddings, and those of the negative prompts, which are the empty text
+# unless you give some. Both are repeated for the number of pictures that you want of each prompt.
 
 # %%
 with torch.no_grad():
@@ -122,8 +124,8 @@ print("negatives:", tuple(negative_prompt_embeds.shape))
 print("the first three rows are alike:", bool((prompt_embeds[0] == prompt_embeds[2]).all()))
 
 # %% [markdown]
-# Then both are put into one batch, negatives first, so that the UNet answers both at once. Everything that follows
-# relies on that order.
+# Then both are put into one batch, negatives first, so that the UNet answers both at once. (Rows of a batch do not mix: two
+# calls with one half each would give the same.) Everything that follows relies on that order.
 
 # %%
 text_embeddings = torch.cat([negative_prompt_embeds, prompt_embeds])
@@ -140,8 +142,8 @@ timesteps = pipe.scheduler.timesteps
 print(len(timesteps), "timesteps for 20 steps:", timesteps[:5].tolist(), "…", timesteps[-2:].tolist())
 
 # %% [markdown]
-# One more than you asked for: PNDM takes its first step in two halves, so one timestep comes twice. A progress bar of 21
-# steps for 20 is not a mistake.
+# One more than you asked for: PNDM takes its first step twice, once to 901, and once more with what it learned there. So 901
+# comes twice. A progress bar of 21 steps for 20 is not a mistake.
 #
 # ## 5 · Latents
 #
@@ -150,14 +152,22 @@ print(len(timesteps), "timesteps for 20 steps:", timesteps[:5].tolist(), "…", 
 
 # %%
 generators = [torch.Generator().manual_seed(seed) for seed in range(6)]
-latents = pipe.prepare_latents(6, 4, 64, 64, torch.float32, "cpu", generators)
+latents = pipe.prepare_latents(
+    batch_size=6,
+    num_channels_latents=4,
+    height=64,
+    width=64,
+    dtype=torch.float32,
+    device="cpu",
+    generator=generators,
+)
 print(tuple(latents.shape), "= (6 pictures, channels, height / 8, width / 8)")
 print("init_noise_sigma:", float(pipe.scheduler.init_noise_sigma))
 
 # %% [markdown]
 # ## 6 · Extra arguments
 #
-# Schedulers differ: some draw fresh noise in every step and want a generator, some have an `eta`. The pipeline looks at
+# Schedulers differ: some draw fresh noise in every step and want a generator; DDIM has an `eta`, which says how much. The pipeline looks at
 # the signature of `step` and passes what it knows.
 
 # %%
@@ -187,7 +197,7 @@ for i, t in enumerate(timesteps):
 # %% [markdown]
 # ## 8 · Decoding, the safety checker, and pictures
 #
-# The source has no numbers from here on. The latents are divided by the scaling factor and decoded.
+# The latents are divided by the scaling factor and decoded.
 
 # %%
 with torch.no_grad():
@@ -236,7 +246,8 @@ print("largest difference below 0.00001:", bool(difference < 1e-5))
 # %% [markdown]
 # ## Callbacks: looking in, and stopping
 #
-# `callback_on_step_end` is called after every step, with what the pipeline holds at that moment. It returns the same
+# `callback_on_step_end` is called after every step, with the latents of that moment (and with more, if you name it in
+# `callback_on_step_end_tensor_inputs`). It returns the same
 # dictionary; what it changes there is changed in the loop.
 
 # %%
@@ -266,14 +277,15 @@ with torch.no_grad():
     ]
 sdcourse.show_images(
     [look.clamp(0, 1) for look in looks],
-    titles=[f"after step {i}" for i in (0, 3, 6, 9, 11)],
+    titles=[f"after {i + 1} steps" for i in (0, 3, 6, 9, 11)],
     columns=5,
     size=128,
     alt="noise in which a cat begins to show; the last picture is still noisy",
 )
 
 # %% [markdown]
-# Stopped after twelve steps, the picture is not a smaller cat but a noisy one: the noise levels that are left were not
+# Stopped after twelve steps, the picture is not a smaller cat but a noisy one (noise in latents decodes to patches of
+# colour): the noise levels that are left were not
 # visited. A stop button needs something better, for example the scheduler's guess of the finished picture (lesson 08).
 #
 # ## What each part costs
@@ -297,8 +309,8 @@ ids = pipe.tokenizer(["", prompt], padding="max_length", max_length=77, return_t
 two, embeddings = torch.randn(2, 4, 8, 8), torch.cat([negative_prompt_embeds[:1], prompt_embeds[:1]])
 calls = {
     "text encoder": (pipe.text_encoder, lambda: pipe.text_encoder(ids), 1),
-    "UNet": (pipe.unet, lambda: pipe.unet(two, 500, embeddings), 20),
-    "VAE decoder": (pipe.vae, lambda: pipe.vae.decode(two[:1]), 1),
+    "UNet": (pipe.unet, lambda: pipe.unet(two, 500, embeddings), len(timesteps)),
+    "VAE decoder": (pipe.vae.decoder, lambda: pipe.vae.decode(two[:1]), 1),
 }
 
 # %% tags=["nbval-ignore-output"]
@@ -372,6 +384,7 @@ shapes = {
     "latents": (two[:1], real_noise_pred[:1]),
     "picture": (decoded[:1], real_picture),
 }
+print(f"{'':24}{'here':20}in SD 1.5")
 for name, (a, b) in shapes.items():
     print(f"{name:24}{str(tuple(a.shape)):20}{tuple(b.shape)}")
 

@@ -130,7 +130,7 @@ quiz("05-two-spellings")
 
 # %%
 def causal_mask(n):
-    """(n, n): 0 where row may look at column, -inf where not."""
+    """A tensor (n, n): 0 where row may look at column, -inf where not."""
     ### BEGIN SOLUTION
     return torch.full((n, n), -torch.inf).triu(1)
     ### END SOLUTION
@@ -139,7 +139,8 @@ def causal_mask(n):
 check("05-causal-mask", causal_mask)
 
 # %% [markdown]
-# <details><summary>Hint</summary><code>x.triu(1)</code> keeps what lies above the diagonal and makes the rest 0.</details>
+# <details><summary>Hint</summary><code>x.triu(1)</code> keeps what lies above the diagonal and makes the rest 0. Fill with
+# -inf first: 0 times infinity is not a number.</details>
 #
 # ## 5 · The contrastive loss
 #
@@ -152,8 +153,8 @@ def contrastive_loss(text_embeds, image_embeds, scale):
     """The mean of both cross-entropies, a number with a gradient.
 
     Args:
-        text_embeds, image_embeds: (n, d), of any length; row i belongs to row i.
-        scale: what cosines are multiplied with.
+        text_embeds, image_embeds: (n, d), not normalised; row i belongs to row i.
+        scale: what cosines are multiplied with, as it is (the lesson's `logit_scale` is its logarithm).
     """
     ### BEGIN SOLUTION
     text_embeds = torch.nn.functional.normalize(text_embeds, dim=-1)
@@ -180,11 +181,11 @@ check("05-contrastive-loss", contrastive_loss)
 
 # %%
 def zero_shot(image_embeds, text_embeds):
-    """For each picture the number of the text with the largest cosine, (n,).
+    """For each picture the number of the text with the largest cosine, a tensor (n,).
 
     Args:
-        image_embeds: (n, d), of any length.
-        text_embeds: (classes, d), of any length.
+        image_embeds: (n, d), not normalised.
+        text_embeds: (classes, d), not normalised.
     """
     ### BEGIN SOLUTION
     image_embeds = torch.nn.functional.normalize(image_embeds, dim=-1)
@@ -241,7 +242,7 @@ sdcourse.show_images(
     torch.cat([before.detach(), images]) / 2 + 0.5,
     columns=4,
     size=128,
-    alt="four drawings of puppies, and below the same ones with a fine pattern over them, and no cat",
+    alt="four drawings of puppies, and below the same ones with strong coloured grain over them, and no cat",
 )
 
 # %%

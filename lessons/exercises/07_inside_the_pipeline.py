@@ -22,7 +22,7 @@ runtime = sdcourse.setup()
 #
 # A call without a size still draws some size. It comes from two config files: the UNet knows how large the latents were
 # in training, and the VAE halves a picture once for every block but the last. A size that is given goes before that,
-# height and width each by itself. A size that cannot be halved that often is refused before anything is computed, which
+# height and width each by itself (the library ignores a height without a width; yours is better). A size that cannot be halved that often is refused before anything is computed, which
 # saves somebody a long wait for an error.
 
 

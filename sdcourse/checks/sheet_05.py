@@ -275,6 +275,10 @@ def _(answer):
     expect(
         isinstance(got, torch.Tensor) and tuple(got.shape) == (4, 4), "The mask should be a tensor of (4, 4)."
     )
+    expect(
+        not got.isnan().any(),
+        "Your mask holds NaN: 0 times infinity is not a number. Fill with -inf first, then cut the triangle.",
+    )
     weights = torch.softmax(got.float(), dim=-1)
     expect(
         bool(weights.isfinite().all()),
@@ -297,6 +301,11 @@ def _(answer):
         "With equal scores place 0 should look at itself alone, place 1 at two places with weights "
         "1/2, and so on.",
     )
+
+
+@causal.rejects("holds NaN")
+def _(n):
+    return torch.ones(n, n).triu(1) * -torch.inf
 
 
 @causal.rejects("ones and zeros")
@@ -375,6 +384,9 @@ def _(answer):
                 other(scaled=False)
             ),
             "Yours divides by the scale: CLIP multiplies.": other(divide=True),
+            "Yours takes the exponential of the scale: it is given as it is.": (
+                lambda: _contrast(texts, images, math.exp(10.0))
+            ),
             "Yours adds both sides: take their mean.": other(sum=True),
         },
         tolerance=1e-3,
@@ -417,6 +429,11 @@ def _(*arguments):
 @contrast.rejects("take their mean")
 def _(*arguments):
     return _contrast(*arguments, sum=True)
+
+
+@contrast.rejects("takes the exponential")
+def _(text_embeds, image_embeds, scale):
+    return _contrast(text_embeds, image_embeds, math.exp(scale))
 
 
 @contrast.rejects("CLIP multiplies")

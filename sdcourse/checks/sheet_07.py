@@ -963,7 +963,7 @@ stopped = Quiz(
         Choice("Finished, but smaller", "The latents have their size from the first step on."),
         Choice(
             "Finished, but with fewer details",
-            "That would be a loop of 12 steps. Here the noise levels of the last 8 were never visited.",
+            "That would be a loop of 12 steps. Here the noise levels that were left were never visited.",
         ),
         Choice(
             "It still has noise on it",
