@@ -35,7 +35,7 @@ lab: $(ENV_STAMP)
 # train for a fixed time take no longer than one.
 test: $(DEV_STAMP) $(OLD_WIDGETS_STAMP)
 	$(BIN)/ruff check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 notebooks: $(DEV_STAMP)
 	$(BIN)/python tools/build_notebooks.py
