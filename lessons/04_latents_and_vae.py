@@ -217,7 +217,7 @@ sdcourse.show_images(
     alt="six pictures and three reconstructions of each: blurred, more blurred, and the same brown blot for all",
 )
 
-# %%
+# %% tags=["nbval-ignore-output"]
 print("KL weight   error of the picture   spread of one distribution   deviation of all means")
 with torch.no_grad():
     for kl_weight, vae in vaes.items():
