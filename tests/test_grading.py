@@ -147,7 +147,7 @@ def test_thirty_submissions_give_exactly_the_expected_table(tmp_path):
     broken.write_text("{")
     expected["learner-29"] = table(rest="unreadable")
 
-    got = {s.learner: {g.exercise: g.state for g in found} for s, found in grade(tmp_path, 30, jobs=2)}
+    got = {s.learner: {g.exercise: g.state for g in found} for s, found in grade(tmp_path, 60, jobs=2)}
     assert got == expected
 
 
@@ -155,7 +155,7 @@ def test_thirty_submissions_give_exactly_the_expected_table(tmp_path):
 def test_an_answer_that_hangs_or_a_notebook_that_eats_memory_costs_only_its_own_lines(tmp_path):
     write_notebook(tmp_path / "a_05.ipynb", hangs_in_an_answer())
     write_notebook(tmp_path / "b_05.ipynb", eats_memory())
-    a, b = ({g.exercise: g.state for g in found} for _, found in grade(tmp_path, 30, memory_gb=6, jobs=2))
+    a, b = ({g.exercise: g.state for g in found} for _, found in grade(tmp_path, 60, memory_gb=6, jobs=2))
     assert a == table(
         best_pair="correct", merge="correct", layout="correct", causal_mask="crashed", rest="crashed"
     )
