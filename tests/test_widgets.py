@@ -85,6 +85,23 @@ def test_without_a_thread_the_work_is_done_inside_the_request():
     assert threads == [threading.current_thread()]
 
 
+def test_a_core_is_left_to_the_browser(tiny_pipeline, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+
+    class Watched(PromptExplorer):
+        def _draw(self, settings, check):
+            seen.append(torch.get_num_threads())
+
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    try:
+        for threads, expected in ((4, 3), (2, 2)):  # what was limited already is not raised
+            torch.set_num_threads(threads)
+            assert Watched(tiny_pipeline).wait(60)
+            assert seen.pop() == expected and torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 # the pure part ------------------------------------------------------------------------------
 
 

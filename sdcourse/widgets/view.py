@@ -109,11 +109,11 @@ def leave_a_core_to_the_browser() -> None:
     """For the calling thread: with a core less the picture comes sooner, where the browser wants one too.
 
     Threads of one computation wait for each other, so a browser that holds up one of them holds up all.
-    On two cores a final picture takes 0.9 s in place of 1.6 s (benchmarks/widget_latency.py).
+    On two cores a final picture takes 0.7 s in place of 1.6 s (benchmarks/widget_latency.py, with and without).
     """
     import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 1) - 1)))
 
 
 def first_sentence(error: Exception) -> str:
