@@ -109,7 +109,7 @@ def leave_a_core_to_the_browser() -> None:
     """For the calling thread: with a core less the picture comes sooner, where the browser wants one too.
 
     Threads of one computation wait for each other, so a browser that holds up one of them holds up all.
-    On two cores a final picture takes 0.7 s in place of 1.6 s (benchmarks/widget_latency.py, with and without).
+    On two cores a final picture takes 0.7 s with this and 1.6 s without (benchmarks/widget_latency.py).
     """
     import torch
 
