@@ -53,6 +53,14 @@ def test_parts_of_several_lessons_make_a_model_that_any_tool_opens(home, tiny, c
     assert not list(home.glob("earlier/*")), "what was kept twice was the same"
 
 
+def test_a_tokenizer_that_was_used_is_still_the_same(home, tiny):
+    keep_parts(**parts_of(tiny, "tokenizer"))
+    used = type(tiny.tokenizer).from_pretrained(home / "tokenizer")
+    used(["a cat"], padding="max_length", max_length=7, truncation=True)
+    keep_parts(tokenizer=used)
+    assert not (home / "earlier").exists()
+
+
 def test_with_a_clip_its_text_half_is_kept(home):
     from sdcourse.models.components import make_clip
     from sdcourse.training.tokenizer import train_clip_tokenizer

@@ -30,7 +30,10 @@ _TRAINED_WITH = "trained_with.json"
 # Of the VAE the encoder alone decides what latents mean: a UNet still fits when the decoder gets better.
 _DECIDES = {"vae": ("encoder.", "quant_conv."), "text_encoder": ("",)}
 
-_NOTES = ("name_or_path", "diffusers_version", "dtype")  # in configurations, of loading and saving
+# In configurations, of loading and saving; truncation and padding are those of a tokenizer's last call.
+_NOTES = (
+    "name_or_path", "diffusers_version", "dtype", "is_local", "local_files_only", "truncation", "padding",
+)  # fmt: skip
 
 
 def my_sd_folder() -> Path:
