@@ -367,13 +367,13 @@ sdcourse.show_images(
     titles=[f"strength {strength:g}" for strength in both for _ in range(6)],
     columns=6,
     size=112,
-    alt="six pictures of anything, and below them six with pale ground and red or blue shapes on it",
+    alt="six pictures of anything, and below them six shapes, most with red in them, two of them on white",
 )
 
 # %% [markdown]
-# Pale ground comes in most, and red shapes in the middle, from a model that never read a word. To CLIP they are nearer to the
-# text than a drawing of a house in the snow; to us they are not: the gradient takes whatever pixels please CLIP. That is the weakness of guidance by a second
-# network, and one reason why the next method won.
+# Red, as of roofs, comes into nearly all, and white ground into some, from a model that never read a word. To CLIP they
+# are nearer to the text than a drawing of a house in the snow; to us they are not: the gradient takes whatever pixels
+# please CLIP. That is the weakness of guidance by a second network, and one reason why the next method won.
 #
 # ## Classifier-free guidance
 #
