@@ -260,9 +260,7 @@ def draw_photographs(n, seed):
     return render([replace(s, **bare, relation="none") for s in scenes[:n]]).float() / 127.5 - 1
 
 
-my_vae = train_vae(
-    make_vae((16, 32, 64, 64)), draw_photographs(6000, seed=1), kl_weight=1e-4, seconds=75
-)
+my_vae = train_vae(make_vae((16, 32, 64, 64)), draw_photographs(6000, seed=1), kl_weight=1e-4, seconds=75)
 
 # %% [markdown]
 # The VAE of pocket-sd has the same layout, somewhat wider. It was trained for hours instead of seconds.
