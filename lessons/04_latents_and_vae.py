@@ -3,7 +3,7 @@
 #
 # So far diffusion worked on pixels. Stable Diffusion does not: it draws in a space of *latents*, arrays that are 48
 # times smaller than the picture, and a second network translates between the two. In this lesson you measure why that
-# is worth the trouble, train such a translator, and take the one of Stable Diffusion's kind apart.
+# is worth the trouble, train such a translator, and take apart one in the layout of Stable Diffusion.
 #
 # **You need** lessons 01 to 03. **It takes** under four minutes of computing, two and a half of
 # them four training runs.
@@ -13,7 +13,8 @@
 # 1. measure what one call of a UNet costs, in pixels and in latents;
 # 2. train a small variational autoencoder, and see what its two losses do;
 # 3. train one in the layout of Stable Diffusion, the first part of a model of your own;
-# 4. encode, scale and decode with the VAE of pocket-sd, and put a real photograph through it;
+# 4. encode, scale and decode with the VAE of pocket-sd, the small Stable Diffusion that comes with the course, and put a
+#    real photograph through it;
 # 5. mix two pictures in pixels and in latents;
 # 6. forget the scaling factor, and see what comes out.
 
@@ -55,7 +56,9 @@ in_pixels, in_latents = make_unet(3), make_unet(4)
 # %% [markdown]
 # Three numbers for each size: the time of a call, the memory that training would have to keep, and the number of
 # operations in matrix products and convolutions. PyTorch counts these on the *meta* device, where tensors have a shape and
-# no numbers. It counts attention only in its plain form (`MATH`).
+# no numbers. It counts attention only where that is written out as matrix products (`MATH`), and not in its fast form.
+# What training would keep for the backward pass goes through `saved_tensors_hooks`, where we add up the bytes, each
+# storage once.
 
 # %%
 import copy
@@ -129,7 +132,8 @@ print(f"128 in latents instead: {costs[128, 'pixels'][1] / costs[128, 'latents']
 # %% [markdown]
 # Pixels cost more than in proportion: at 128 it is the attention, whose cost grows with the fourth power of the side.
 # Latents of a picture of 128×128 are 16×16. The real model draws 512×512 pictures; its latents have the 64×64 places
-# that a picture of 64×64 has here. The memory grows only with the places: the attention of PyTorch does not keep the pairs.
+# that a picture of 64×64 has here. The memory (beside a constant part, the
+# weights) grows only with the places: the fast attention of PyTorch computes the pairs again instead of keeping them.
 #
 # ## An autoencoder, and what makes it variational
 #
@@ -138,7 +142,9 @@ print(f"128 in latents instead: {costs[128, 'pixels'][1] / costs[128, 'latents']
 # is a draw from that distribution. Its loss has two parts:
 #
 # - the **reconstruction**, how far the decoded picture is from the original;
-# - the **KL divergence**, how far the distributions are from mean 0 and deviation 1.
+# - the **KL divergence**, how far the distributions are from mean 0 and deviation 1. For normal distributions it is
+#   the line `kl = ...` below, which is 0 where the mean is 0 and the variance 1 (its logarithm, `logvar`, is what the
+#   encoder gives).
 #
 # The first wants room to store things. The second wants everything to look like noise. We train three small ones with
 # different weights of the second, 25 seconds each, on gallery pictures of 32×32.
@@ -180,7 +186,7 @@ def train_vae(vae, pictures, kl_weight, seconds):
     with tqdm(total=seconds, unit="s", desc=f"KL weight {kl_weight:g}") as bar:
         while (left := deadline - time.monotonic()) > 0:
             optimizer.param_groups[0]["lr"] = 2e-3 * left / seconds
-            # Look at the pictures through a window of 32×32
+            # Look through a random window of 32×32: at the small pictures it shows all
             y, x = torch.randint(0, pictures.shape[-1] - 32 + 1, (2,))
             images = pictures[torch.randint(0, len(pictures), (16,)), :, y : y + 32, x : x + 32]
             posterior = vae.encode(images).latent_dist
@@ -232,19 +238,21 @@ with torch.no_grad():
 # With a weight of 1 the encoder all but gives up: every picture gets nearly the same distribution, mean 0 and spread 1,
 # and the decoder can hardly draw more than the average. With the smallest weight the spread is small against the means,
 # which is nearly an ordinary autoencoder, and the means lie far out. The weight between costs little in error and holds
-# them near 1. Stable Diffusion takes a tiny weight: enough against wild values, and small enough to store a picture. It
-# does not need latents like noise, because the diffusion model learns where they lie. (All are blurred, whatever the
-# weight: 25 seconds are short.)
+# them near 1. Stable Diffusion takes a tiny weight, 0.000001, on sums where we take means: enough against wild values, and
+# small enough to store a picture. It does not need latents like noise, because the diffusion model learns where they lie.
+# (All are blurred, whatever the weight: 25 seconds are short.)
 #
-# ## The VAE of Stable Diffusion's kind
+# ## A VAE in the layout of Stable Diffusion
 #
-# The real layout divides each side by 8, with four blocks of which all but the last halve, and keeps four channels. Here
-# is one for pictures of 64×64 with a tiny KL weight, trained for 75 seconds. Two things let it come far in them:
+# Like the real one, the next VAE divides each side by 8, with four blocks of which all but the last halve, and keeps four
+# channels. (The real one also has attention in its middle.) It draws pictures of 64×64, has a tiny KL weight, and trains
+# for 75 seconds. Two things let it come far in so little time:
 #
-# - It has convolutions only, and no attention. What it learns through a window of 32×32 holds for a picture of any size,
-#   at a quarter of the cost. The VAE of Stable Diffusion was trained on windows of 256×256, too, and draws 512×512
-#   (Rombach et al., 2022).
-# - Its world is small: photographs of six subjects that wear nothing, as in lesson 06, which draws in its latents.
+# - It looks through a window of 32×32, at a random place. Convolutions do the same at every place, so what they learn
+#   there serves whole pictures too, at a quarter of the cost. The VAE of Stable Diffusion was trained in this way, on
+#   windows of 256×256, and serves pictures of 512×512 (Rombach et al., 2022).
+# - Its world is small: six subjects that wear nothing, in the gallery's style "photograph". Lesson 06 draws the same
+#   world in its latents.
 #
 # This one is yours to keep.
 
@@ -291,8 +299,8 @@ print(f"vae.config.scaling_factor:             {vae.config.scaling_factor:.2f}")
 
 # %% [markdown]
 # The same number, up to chance. In Stable Diffusion 1.5 it is the 0.18215 that stands in so much code without a word: the
-# latents of its VAE have a deviation of about 5.5. Yours needs its own, which is written into its configuration. Then
-# it is kept.
+# latents of its VAE have a deviation of about 5.5. Your VAE needs its own, which is written into its configuration; then
+# the VAE is kept for the lessons to come.
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.models import keep_parts
@@ -348,8 +356,8 @@ sdcourse.show_images(
 
 # %% [markdown]
 # How good is that? PSNR counts the error of pixels in decibels (30 is fine to the eye, 20 is not), SSIM compares
-# structures (1 is equal). And the judge reads what pocket-sd's VAE makes of a picture: what does it take for something
-# else?
+# structures (1 is equal). And a judge, a classifier of all that the gallery draws, reads the originals and what
+# pocket-sd's VAE makes of them. Which attributes does it no longer recognise?
 
 # %% tags=["nbval-ignore-output"]
 from sdcourse.data.gallery import ATTRIBUTES
@@ -380,10 +388,10 @@ for attribute in ATTRIBUTES:
     print(f"{attribute:18}{before:10.0%}{after:9.0%}")
 
 # %% [markdown]
-# Nearly all that the judge names survives; of subjects, hats, things and their colours two or three in a hundred are lost.
-# Sharp lines go, which PSNR sees and the judge does not: 256 numbers have to hold all of the picture. No diffusion model
-# that draws in these latents can be better than this. Yours keeps places and large shapes and loses what is fine,
-# least on photographs of its six subjects: that is what 75 seconds can give.
+# Nearly all that the judge names survives; of subjects, hats, accessories and their colours two or three in a hundred are
+# lost. Sharp lines go, which PSNR sees and the judge does not: 256 numbers have to hold all of the picture. No picture
+# drawn in these latents can be sharper than this decoder. The six in photographs are the easier pictures, for both VAEs.
+# Yours keeps their places and large shapes, and loses the details: 75 seconds are short.
 #
 # ## A real photograph
 #
@@ -410,8 +418,8 @@ sdcourse.show_images(
 
 # %% [markdown]
 # Light, places and most colours stay; where the face was there are lines and patches, as drawings have them. The encoder
-# spends its numbers on what it was trained for, and a real face was never that. The real VAE was trained on millions of photographs, and shows the same weakness where they were few: small
-# faces and small letters.
+# spends its numbers on what it was trained for, and a real face was never that. The real VAE was trained on millions of
+# photographs, and shows the same weakness where details are too small for its numbers: in faces far away, and in letters.
 #
 # ## Between two pictures
 #
@@ -440,7 +448,8 @@ sdcourse.show_images(
 # ## Forgetting the scaling factor
 #
 # No error message tells you when it is missing. We add noise to a picture's latents, once with and once without the
-# factor, and let the diffusion model take the noise out again, in the last 10 of 25 steps.
+# factor, and let the diffusion model take the noise out again, in the last 10 of 25 steps. (It expects a text, too, which
+# is the subject of lesson 05; here it gets the empty one.)
 
 # %%
 from diffusers import DDIMScheduler
@@ -475,8 +484,8 @@ sdcourse.show_images(
 # %% [markdown]
 # The scaled row differs from the original too: what the noise has hidden, the model draws anew, and the result is a clean
 # picture. Without the factor the latents are twice as large as anything in training, and the noise is too small for the
-# timestep that the model is told. It takes a part of the picture for noise and takes it out: look at the contrast, and
-# at the stripes.
+# timestep that the model is told. So the model takes a part of the picture for noise, and removes it: look at the
+# contrast, and at the stripes.
 #
 # ## What you built
 #
@@ -486,11 +495,12 @@ sdcourse.show_images(
 # | encode | `vae.encode(images).latent_dist.sample() * vae.config.scaling_factor` |
 # | decode | `vae.decode(latents / vae.config.scaling_factor).sample` |
 #
-# **Try three things**, each one line:
+# **Try three things**:
 #
 # - `(output - images).square().mean()` as the reconstruction: what happens to edges?
 # - `posterior.mean` for `posterior.sample()` in `train_vae`: what does that do to the spread?
-# - your own photograph: `photograph = sdcourse.load_image("my_photo.jpg")`.
+# - your own photograph: `from PIL import ImageOps` and
+#   `square = ImageOps.fit(sdcourse.load_image("my_photo.jpg"), (64, 64))`.
 #
 # **Papers**
 #
