@@ -119,6 +119,7 @@ def train_for(
         bar.close()
         if rank == 0:
             save_checkpoint(folder, module, optimizer, ema, progress)
+    leave_processes()
     if rank > 0:
         raise SystemExit(0)  # the first process has the same weights, and saves them
     ema.copy_to(parameters)
@@ -144,6 +145,13 @@ def join_processes() -> tuple[int, int]:
     rank = dist.get_rank()
     torch.manual_seed(torch.initial_seed() + rank)  # the weights are made; from here on noise should differ
     return rank, processes
+
+
+def leave_processes() -> None:
+    """End the work together: a process that ends while its group's threads run can be aborted."""
+    if dist.is_initialized():
+        dist.barrier()  # the last message of the others is read
+        dist.destroy_process_group()
 
 
 @contextmanager
