@@ -132,8 +132,8 @@ print(f"128 in latents instead: {costs[128, 'pixels'][1] / costs[128, 'latents']
 # %% [markdown]
 # Pixels cost more than in proportion: at 128 it is the attention, whose cost grows with the fourth power of the side.
 # Latents of a picture of 128×128 are 16×16. The real model draws 512×512 pictures; its latents have the 64×64 places
-# that a picture of 64×64 has here. The memory (beside a constant part, the
-# weights) grows only with the places: the fast attention of PyTorch computes the pairs again instead of keeping them.
+# that a picture of 64×64 has here. The memory (beside a constant part, the weights)
+# grows only with the places: the fast attention of PyTorch computes the pairs again instead of keeping them.
 #
 # ## An autoencoder, and what makes it variational
 #

@@ -253,6 +253,7 @@ TOGETHER = """
 import sys, time
 from pathlib import Path
 import torch
+import torch.distributed
 from sdcourse.training.loop import first_alone, train_for
 
 folder = Path(sys.argv[1])
@@ -276,6 +277,7 @@ with first_alone():  # the second process finds what the first one made
 print("FOUND", found)
 progress = train_for(8, model, compute_loss, folder, 0.1)
 print("WEIGHT", model.weight.item(), "STEPS", sorted(set(s % 2 for s in seen)), seen[:3])
+print("LEFT", not torch.distributed.is_initialized())
 """
 
 
@@ -289,6 +291,7 @@ def test_two_processes_train_one_model_together(tmp_path):
     assert sorted(x for x in done.stdout.splitlines() if "FOUND" in x) == ["FOUND False", "FOUND True"]
     [line] = [line for line in done.stdout.splitlines() if "WEIGHT" in line]  # the second process has left
     assert line.endswith("STEPS [0] [0, 2, 4]")
+    assert "LEFT True" in done.stdout  # else a process may be aborted as it ends
     assert float(line.split()[1]) == pytest.approx(3, abs=0.1)
     assert (tmp_path / "noise0").read_text() != (tmp_path / "noise1").read_text()
 
