@@ -52,6 +52,7 @@ def write_cards(parts: Path, figures: dict):
         "known": table.known_table(figures),
         "guidance": table.curve_table("guidance scale", figures["guidance curve"]),
         "steps": table.curve_table("steps", figures["steps curve"]),
+        "steps_mild": table.curve_table("steps", figures["steps curve, mild"]),
         "negative": table.negative_prompt_table(figures),
         "quality": table.quality_table(figures),
         "judge": table.judge_table(figures),

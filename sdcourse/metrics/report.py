@@ -25,7 +25,7 @@ def write_report(path: Path, name: str, figures: dict, pictures: torch.Tensor) -
     _confusions(middle, figures["confusion"])
     left, right = bottom.subplots(1, 2)
     _guidance_curve(left, figures["guidance curve"])
-    _steps_curve(right, figures["steps curve"])
+    _steps_curve(right, figures)
     page.savefig(path)
 
 
@@ -61,9 +61,12 @@ def _guidance_curve(axes, points):
     axes.legend(fontsize=8)
 
 
-def _steps_curve(axes, points):
-    for scheduler in dict.fromkeys(p["scheduler"] for p in points):
-        own = [p for p in points if p["scheduler"] == scheduler]
-        axes.plot([p["steps"] for p in own], [p["mean"] for p in own], "o-", label=scheduler)
+def _steps_curve(axes, figures):
+    for curve, line in (("steps curve", "o-"), ("steps curve, mild", "o--")):
+        points = figures[curve]
+        for scheduler in dict.fromkeys(p["scheduler"] for p in points):
+            own = [p for p in points if p["scheduler"] == scheduler]
+            label = scheduler + curve.removeprefix("steps curve")
+            axes.plot([p["steps"] for p in own], [p["mean"] for p in own], line, label=label)
     axes.set(xlabel="steps", ylim=(0, 1.02), title="mean accuracy by steps")
     axes.legend(fontsize=8)

@@ -14,6 +14,8 @@ def as_table(figures: dict) -> str:
         known_table(figures),
         curve_table("guidance scale", figures["guidance curve"]),
         curve_table("steps", figures["steps curve"]),
+        "The same under mild guidance:",
+        curve_table("steps", figures["steps curve, mild"]),
         negative_prompt_table(figures),
         quality_table(figures),
         judge_table(figures),
