@@ -250,6 +250,18 @@ def test_pictures_are_the_same_whatever_was_drawn_beside_them(pipe):
     assert torch.equal(both, draw_pictures(pipe, texts, num_inference_steps=3, seed=4))
 
 
+def test_the_error_of_few_steps_is_measured_to_where_ddim_arrives_after_100(pipe, judge, monkeypatch):
+    from sdcourse.metrics.evaluate import evaluation_prompts, steps_curve
+
+    monkeypatch.setitem(steps_curve.__globals__, "STEPS", (2, 100))
+    points = {(p["scheduler"], p["steps"]): p["error"] for p in steps_curve(pipe, judge, 2, 2.0)}
+    texts = [p.text for p in evaluation_prompts(2)]
+    few, many = (draw_pictures(pipe, texts, 2.0, steps, "ddim") / 2 + 0.5 for steps in (2, 100))
+    assert points["ddim", 100] == 0
+    assert points["ddim", 2] == pytest.approx(torch.sqrt(((few - many) ** 2).mean()).item(), rel=1e-4)
+    assert points["dpm++", 2] > points["dpm++", 100] > 0
+
+
 @pytest.mark.slow
 def test_evaluate_measures_prints_and_reports(pipe, judge, tmp_path):
     figures = evaluate(pipe, judge, n=20, steps=4)

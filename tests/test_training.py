@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -184,19 +183,8 @@ def test_what_is_worn_comes_up_more_often():
     from sdcourse.training.batches import cumulative_odds
 
     plain = Scene("cat", "red")
-    worn = Scene("cat", "red", "cap", "green", "scarf", "blue")
-    white = Scene("cat", "red", "cap", "white")
-    assert cumulative_odds([plain, worn, white]).tolist() == pytest.approx([1 / 7.5, 5 / 7.5, 1])
-
-
-def test_one_training_caption_in_ten_is_empty_and_a_quarter_leave_nothing_out():
-    from sdcourse.data.gallery import full_caption, random_scenes
-    from sdcourse.training.unet import draw_caption
-
-    rng = np.random.default_rng(0)
-    drawn = [(draw_caption(scene, rng), full_caption(scene)) for scene in random_scenes(2000)]
-    assert 0.08 < sum(text == "" for text, _ in drawn) / 2000 < 0.12
-    assert 0.22 < sum(text == full for text, full in drawn) / 2000 < 0.30
+    worn = Scene("cat", "red", "cap", "white", "scarf", "blue")
+    assert cumulative_odds([plain, worn, plain]).tolist() == pytest.approx([1 / 6, 5 / 6, 1])
 
 
 def test_cached_latents_are_used_again_only_with_the_encoder_that_made_them(tmp_path):

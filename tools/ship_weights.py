@@ -1,7 +1,7 @@
 """Put trained parts into the package: `python tools/ship_weights.py runs/pocket-sd`.
 
 Writes sdcourse/weights/{pocket-sd,pocket-clip,judge} in half precision, measures them, and writes what was
-measured onto their cards. Takes about ten minutes on two idle cores.
+measured onto their cards. Takes about a quarter of an hour on two idle cores.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def write_cards(parts: Path, figures: dict):
         "known": table.known_table(figures),
         "guidance": table.curve_table("guidance scale", figures["guidance curve"]),
         "steps": table.curve_table("steps", figures["steps curve"]),
-        "steps_mild": table.curve_table("steps", figures["steps curve, mild"]),
+        "steps_mild": table.curve_table("steps", figures["steps curve at scale 2"]),
         "negative": table.negative_prompt_table(figures),
         "quality": table.quality_table(figures),
         "judge": table.judge_table(figures),

@@ -28,8 +28,8 @@ def evaluate(
 ) -> None:
     """Measure a model: the judge reads what it draws.
 
-    Prints a table and writes evaluation.json; for a Stable Diffusion report.png too. Takes about ten minutes
-    on two cores; fewer pictures take less.
+    Prints a table and writes evaluation.json; for a Stable Diffusion report.png too. Takes about a quarter of
+    an hour on two cores; fewer pictures take less.
     """
     if not 20 <= n <= 500:
         raise ValueError(f"--n is {n}: it must be 20 to 500.")

@@ -62,11 +62,12 @@ def _guidance_curve(axes, points):
 
 
 def _steps_curve(axes, figures):
-    for curve, line in (("steps curve", "o-"), ("steps curve, mild", "o--")):
-        points = figures[curve]
-        for scheduler in dict.fromkeys(p["scheduler"] for p in points):
-            own = [p for p in points if p["scheduler"] == scheduler]
-            label = scheduler + curve.removeprefix("steps curve")
-            axes.plot([p["steps"] for p in own], [p["mean"] for p in own], line, label=label)
+    for curve, line in (("steps curve", "o-"), ("steps curve at scale 2", "o--")):
+        for color, scheduler in enumerate(("ddim", "dpm++")):
+            own = [p for p in figures[curve] if p["scheduler"] == scheduler]
+            axes.plot(
+                [p["steps"] for p in own], [p["mean"] for p in own], line, color=f"C{color}",
+                label=scheduler + curve.removeprefix("steps curve"),
+            )  # fmt: skip
     axes.set(xlabel="steps", ylim=(0, 1.02), title="mean accuracy by steps")
     axes.legend(fontsize=8)

@@ -13,13 +13,10 @@ POOL = 1024
 def cumulative_odds(scenes: list[Scene]) -> np.ndarray:
     """For drawing scenes at random, (n,) rising to 1: hats twice as often, accessories three times.
 
-    What is worn is rare in the gallery, small, and comes in ten colours. White hats come half as often again:
-    guidance draws fewer than training has shown, and the negative prompt "white hat" needs some to take away.
+    What is worn is rare in the gallery, small, and comes in ten colours.
     """
-    odds = [
-        1 + (s.hat != "none") + 0.5 * (s.hat_color == "white") + 2 * (s.accessory != "none") for s in scenes
-    ]
-    return np.cumsum(odds) / sum(odds)
+    odds = np.array([1 + (s.hat != "none") + 2 * (s.accessory != "none") for s in scenes], float)
+    return odds.cumsum() / odds.sum()
 
 
 @lru_cache(maxsize=1)

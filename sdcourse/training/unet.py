@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from sdcourse.data.gallery import Scene, caption, full_caption, random_scenes, render, render_masks
+from sdcourse.data.gallery import Scene, caption, random_scenes, render, render_masks
 from sdcourse.models.components import make_scheduler, make_unet
 from sdcourse.models.my_sd import digest_of
 
@@ -25,7 +25,6 @@ from .loop import count_processes, first_alone, start_from, train_for
 BATCH_SIZE = 64
 LEARNING_RATE = 1.2e-3
 CAPTION_DROPOUT = 0.1
-FULL_CAPTIONS = 0.25  # of the captions leave nothing out: the colour of a scarf is named too rarely otherwise
 MIN_SNR_GAMMA = 5.0
 SECONDS_PER_PICTURE = 1 / 400  # to render and encode one on two cores
 CACHE_SHARE = 0.05  # of the budget that goes into making latents
@@ -56,14 +55,6 @@ def diffusion_loss(unet, scheduler, latents, text_embeddings, weights=1.0):
     loss = (weights * F.mse_loss(noise_pred.float(), noise, reduction="none")).mean((1, 2, 3))
     snr = compute_snr(scheduler, timesteps)
     return (loss * snr.clamp(max=MIN_SNR_GAMMA) / snr).mean()
-
-
-def draw_caption(scene: Scene, rng: np.random.Generator) -> str:
-    """A caption to train with: empty at times, for guidance (Ho and Salimans, 2022), at times a full one."""
-    kind = rng.random()
-    if kind < CAPTION_DROPOUT:
-        return ""
-    return full_caption(scene) if kind < CAPTION_DROPOUT + FULL_CAPTIONS else caption(scene, rng)
 
 
 @torch.no_grad()
@@ -132,7 +123,7 @@ def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2
     def compute_loss(step):
         rng = np.random.default_rng([seed, step])
         chosen = np.searchsorted(odds, rng.random(n))
-        texts = [draw_caption(scenes[i], rng) for i in chosen]
+        texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
         with torch.no_grad(), torch.autocast(device, torch.bfloat16):
             text_embeddings = text_encoder(tokenize(tokenizer, texts).to(device))[0]
         mean, std = moments[chosen].float().to(device).chunk(2, 1)
