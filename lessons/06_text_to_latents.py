@@ -258,7 +258,7 @@ sdcourse.show_images(
 
 # %% [markdown]
 # Backgrounds come first: they fill the picture, and any place tells them. Then the subjects take shape; three minutes are
-# enough for about half of them, and hardly for a cat. Here is the
+# enough for half of them or more, and hardly for a cat. Here is the
 # finished model, on the same prompts. It has the same parts, a wider UNet, hours of training, and knows the whole
 # gallery.
 
@@ -394,7 +394,7 @@ for prompt, pictures in drawn.items():
         print(f"    {attribute:12}", ", ".join(f"{value} {n}" for value, n in counts))
 
 # %% [markdown]
-# A rabbit that rides is new, and comes no less often than a cat that rides (in 20 drawings, a difference of two is chance).
+# A rabbit that rides is new, and comes no less often than a cat that rides, which the judge takes for a rabbit at times.
 # The model knows riding from other riders and
 # rabbits from standing ones, and cross-attention lets both words speak. A giraffe is not a new combination but a new
 # word. The snow is understood; the word falls into pieces that no caption has together, and what the encoder makes of them

@@ -212,7 +212,7 @@ final_latents, history = sample(text_embeddings, latents, scheduler)
 sdcourse.show_image(
     decode_latents(final_latents),
     title=f"{prompt} · scale 5 · 25 steps · seed {seed}",
-    alt="a brown and white dog in a tall dark brown top hat, in brush strokes",
+    alt="an orange and white dog in a tall dark brown top hat, in brush strokes",
 )
 
 # %% [markdown]
@@ -333,18 +333,18 @@ sdcourse.show_images(
 
 # %%
 plain = "a photo of a cat wearing a hat in a meadow"
-latents = torch.randn(latents.shape, generator=torch.Generator().manual_seed(18))
+latents = torch.randn(latents.shape, generator=torch.Generator().manual_seed(5))
 without, _ = sample(encode_prompt(["", plain]), latents, scheduler)
 with_negative, _ = sample(encode_prompt(["a white hat", plain]), latents, scheduler)
 sdcourse.show_images(
     [decode_latents(without), decode_latents(with_negative)],
-    titles=[f"{plain} · seed 18", "the same, negative prompt: a white hat"],
-    alt="a blue cat in a white top hat; the same blue cat in a red hat",
+    titles=[f"{plain} · seed 5", "the same, negative prompt: a white hat"],
+    alt="an orange cat in a white woolly hat; the same cat in an orange hat",
 )
 
 # %% [markdown]
 # The white hat goes, the cat stays. But two pictures prove nothing, and we chose the seed. So count. Over 125 pictures of
-# a cat wearing a hat, white hats went from 17 % to none with the negative prompt, and hats stayed at 97 % (the model
+# a cat wearing a hat, white hats went from 26 % to none with the negative prompt, and hats stayed at 98 % (the model
 # card, `sdcourse/weights/pocket-sd/README.md`, has the table). The last exercise of this lesson counts for itself.
 #
 # ## Does it help? Measure it

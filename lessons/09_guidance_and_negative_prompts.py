@@ -207,7 +207,7 @@ for scale in (5.0, 1.0):
         )
 
 # %% [markdown]
-# At scale 5 the white hats go, and cats and hats stay. At scale 1 nothing changes at all. **Why?** Put 1 into the formula:
+# At scale 5 the white hats go, and the cats and nearly all hats stay. At scale 1 nothing changes at all. **Why?** Put 1 into the formula:
 #
 # $$\epsilon_\text{negative} + 1\,(\epsilon_\text{text} - \epsilon_\text{negative}) = \epsilon_\text{text}$$
 #

@@ -225,8 +225,8 @@ sdcourse.show_image(
 )
 
 # %% [markdown]
-# With 4 steps the schedulers differ: DDIM and Euler are right more often than the others, and DPM++ is nearest by the
-# distance. By 8 steps all but PNDM are where they stay, as far as 40 pictures can tell. (DDPM and Euler ancestral have the
+# With 4 steps the schedulers differ: DDIM and Euler are right more often than the others, while by the distance all but
+# PNDM are about as near as other drawings. By 8 steps all but PNDM are where they stay, as far as 40 pictures can tell. (DDPM and Euler ancestral have the
 # same numbers because they draw the same pictures.) PNDM needs more than 20. So a scheduler does not draw better pictures
 # than another; it draws them sooner.
 #
@@ -287,7 +287,7 @@ sdcourse.show_images(
     titles=titles,
     columns=3,
     size=128,
-    alt="three equal pictures; then six astronauts on horses with other suits and backgrounds",
+    alt="three equal pictures; then six astronauts on horses, most of them with other suits and backgrounds",
 )
 
 # %% [markdown]
