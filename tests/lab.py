@@ -37,7 +37,7 @@ OF_A_BUSY_MACHINE = re.compile(
 )
 
 RUN_ALL = "void window.jupyterapp.commands.execute('notebook:run-all-cells')"
-NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+NOTEBOOK = "window.jupyterapp?.shell.currentWidget"  # nothing yet while the page loads
 KERNEL = f"{NOTEBOOK}.sessionContext.session.kernel"
 IS_OPEN = f"""() => {NOTEBOOK}?.context?.isReady && {NOTEBOOK}.content.model.cells.length > 0
     && window.jupyterapp.commands.isEnabled('notebook:run-all-cells')"""
