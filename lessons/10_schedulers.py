@@ -300,7 +300,7 @@ sdcourse.show_images(
 # | | fresh noise | remembers | good here from |
 # |---|---|---|---|
 # | DDIM, Euler | no | nothing | 4 to 8 steps |
-# | DPM++ | no | one prediction | 4 to 8 steps |
+# | DPM++ | no | one prediction | 8 steps |
 # | DDPM, Euler ancestral | yes | nothing | 8 steps |
 # | PNDM | no | three predictions | more than 20 steps |
 #
