@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -185,6 +186,62 @@ def test_what_is_worn_comes_up_more_often():
     plain = Scene("cat", "red")
     worn = Scene("cat", "red", "cap", "white", "scarf", "blue")
     assert cumulative_odds([plain, worn, plain]).tolist() == pytest.approx([1 / 6, 5 / 6, 1])
+
+
+def test_scenes_whose_subject_can_hardly_be_seen_come_up_less_often():
+    from sdcourse.data.gallery import ATTRIBUTES, COLORS, Scene
+    from sdcourse.training.batches import cumulative_odds
+    from sdcourse.training.captions import HARD_TO_SEE, visibility
+
+    assert tuple(HARD_TO_SEE) == ATTRIBUTES["background"]
+    assert set().union(*HARD_TO_SEE.values()) <= set(COLORS)
+    scenes = [Scene("rose", "green", background="forest"), Scene("rose", "green", background="beach")]
+    assert cumulative_odds(scenes, visibility(scenes)).tolist() == pytest.approx([0.2, 1])
+
+
+def test_captions_leave_out_what_people_would_expect():
+    """Of a rose without a colour, four in five are red or pink; of a hat without one, a third are white."""
+    from sdcourse.data.gallery import random_scenes
+    from sdcourse.training.captions import say
+
+    rng = np.random.default_rng(0)
+    said = [(scene, say(scene, rng)) for scene in random_scenes(40_000, seed=1)]
+    roses = [scene.color for scene, text in said if "rose" in text and scene.color not in text]
+    assert len(roses) > 150
+    assert sum(color in ("red", "pink") for color in roses) > 0.8 * len(roses)
+    hats = [
+        scene.hat_color
+        for scene, text in said
+        if "hat" in text.split() and scene.hat_color not in text and scene.hat != "none"
+    ]
+    assert len(hats) > 500
+    assert 0.3 < hats.count("white") / len(hats) < 0.45
+
+
+def test_every_colour_is_still_said_and_left_unsaid():
+    from sdcourse.data.gallery import Scene
+    from sdcourse.training.captions import say
+
+    rng = np.random.default_rng(0)
+    for color in ("red", "green"):
+        texts = [say(Scene("rose", color, background="beach"), rng) for _ in range(400)]
+        named = sum(color in text for text in texts if "rose" in text)
+        assert 0 < named < sum("rose" in text for text in texts)
+
+
+def test_the_unet_is_trained_on_such_scenes_and_captions(tmp_path, monkeypatch):
+    from importlib.resources import files
+
+    from sdcourse.training import unet
+
+    for part in ("vae", "tokenizer", "text_encoder"):
+        shutil.copytree(str(files("sdcourse") / "weights" / "pocket-sd" / part), tmp_path / part)
+    seen = []
+    monkeypatch.setattr(unet, "MIN_PICTURES", 64)
+    monkeypatch.setattr(unet, "visibility", lambda scenes: np.arange(len(scenes)) == 7)
+    monkeypatch.setattr(unet, "say", lambda scene, rng: seen.append(scene) or "a rose")
+    unet.train_unet(tmp_path, budget=0.5, device="cpu")
+    assert seen and set(seen) == {unet.random_scenes(64, seed=6_000_000)[7]}
 
 
 def test_cached_latents_are_used_again_only_with_the_encoder_that_made_them(tmp_path):

@@ -10,12 +10,15 @@ from sdcourse.data.gallery import Scene, random_scenes, render, render_masks
 POOL = 1024
 
 
-def cumulative_odds(scenes: list[Scene]) -> np.ndarray:
+def cumulative_odds(scenes: list[Scene], times: np.ndarray | float = 1.0) -> np.ndarray:
     """For drawing scenes at random, (n,) rising to 1: hats twice as often, accessories three times.
 
     What is worn is rare in the gallery, small, and comes in ten colours.
+
+    Args:
+        times: (n,), by how much more often each scene should come up for another reason.
     """
-    odds = np.array([1 + (s.hat != "none") + 2 * (s.accessory != "none") for s in scenes], float)
+    odds = times * np.array([1 + (s.hat != "none") + 2 * (s.accessory != "none") for s in scenes])
     return odds.cumsum() / odds.sum()
 
 

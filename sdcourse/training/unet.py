@@ -14,11 +14,12 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from sdcourse.data.gallery import Scene, caption, random_scenes, render, render_masks
+from sdcourse.data.gallery import Scene, random_scenes, render, render_masks
 from sdcourse.models.components import make_scheduler, make_unet
 from sdcourse.models.my_sd import digest_of
 
 from .batches import cumulative_odds
+from .captions import say, visibility
 from .clip import tokenize
 from .loop import count_processes, first_alone, start_from, train_for
 
@@ -118,12 +119,12 @@ def train_unet(folder: Path, budget: float, device: str, seed: int = 0) -> UNet2
     path = folder / "runs" / "unet" / "latents.safetensors"
     with first_alone():  # the others find the file
         scenes, moments, weights = cache_latents(vae, pictures, path, 6_000_000 + seed)
-    odds, n = cumulative_odds(scenes), BATCH_SIZE // count_processes()
+    odds, n = cumulative_odds(scenes, visibility(scenes)), BATCH_SIZE // count_processes()
 
     def compute_loss(step):
         rng = np.random.default_rng([seed, step])
         chosen = np.searchsorted(odds, rng.random(n))
-        texts = ["" if rng.random() < CAPTION_DROPOUT else caption(scenes[i], rng) for i in chosen]
+        texts = ["" if rng.random() < CAPTION_DROPOUT else say(scenes[i], rng) for i in chosen]
         with torch.no_grad(), torch.autocast(device, torch.bfloat16):
             text_embeddings = text_encoder(tokenize(tokenizer, texts).to(device))[0]
         mean, std = moments[chosen].float().to(device).chunk(2, 1)
