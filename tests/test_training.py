@@ -196,7 +196,9 @@ def test_scenes_whose_subject_can_hardly_be_seen_come_up_less_often():
     assert tuple(HARD_TO_SEE) == ATTRIBUTES["background"]
     assert set().union(*HARD_TO_SEE.values()) <= set(COLORS)
     scenes = [Scene("rose", "green", background="forest"), Scene("rose", "green", background="beach")]
-    assert cumulative_odds(scenes, visibility(scenes)).tolist() == pytest.approx([0.2, 1])
+    assert cumulative_odds(scenes, visibility(scenes)).tolist() == pytest.approx([1 / 11, 1])
+    rider = dict(subject="robot", color="yellow", mount_color="black", background="night")
+    assert visibility([Scene(**rider), Scene(**rider, relation="riding a horse")]).tolist() == [1, 0.1]
 
 
 def test_captions_leave_out_what_people_would_expect():
@@ -215,7 +217,62 @@ def test_captions_leave_out_what_people_would_expect():
         if "hat" in text.split() and scene.hat_color not in text and scene.hat != "none"
     ]
     assert len(hats) > 500
-    assert 0.3 < hats.count("white") / len(hats) < 0.45
+    assert 0.27 < hats.count("white") / len(hats) < 0.37
+
+
+SURPRISES = {
+    "hat": (dict(hat="top hat", hat_color="red"), "hat"),
+    "accessory": (dict(accessory="scarf", accessory_color="red"), "scarf"),
+    "relation": (dict(relation="riding a horse"), "horse"),
+    "background": (dict(background="city"), "city"),
+    "style": (dict(style="pixel art"), "pixel"),
+}
+
+
+@pytest.mark.parametrize("attribute", SURPRISES)
+def test_what_people_would_not_expect_is_seldom_left_unsaid(attribute):
+    from sdcourse.data.gallery import Scene, caption
+    from sdcourse.training.captions import say
+
+    extra, word = SURPRISES[attribute]
+    scene = Scene(**{"subject": "robot", "color": "blue", "background": "snow", **extra})
+
+    def unsaid(wording):
+        rng = np.random.default_rng(0)
+        robots = [text for text in (wording(scene, rng) for _ in range(3000)) if "robot" in text]
+        return sum(word not in text for text in robots) / len(robots)
+
+    assert 0.02 < unsaid(say) < 0.6 * unsaid(caption)
+
+
+def test_a_hat_of_no_stated_kind_is_said_as_often_as_before():
+    from sdcourse.data.gallery import Scene, caption
+    from sdcourse.training.captions import say
+
+    scene = Scene("robot", "blue", hat="top hat", hat_color="red", background="snow")
+
+    def generic(wording):
+        rng = np.random.default_rng(0)
+        hats = [text for text in (wording(scene, rng) for _ in range(4000)) if "hat" in text]
+        return sum("top" not in text for text in hats) / len(hats)
+
+    assert generic(say) == pytest.approx(generic(caption), abs=0.05)
+
+
+def test_where_nothing_is_unusual_the_colour_alone_is_said_less():
+    from sdcourse.data.gallery import Scene, caption
+    from sdcourse.training.captions import say
+
+    scene = Scene("robot", "blue", background="snow")
+
+    def said(wording, word):
+        rng = np.random.default_rng(0)
+        robots = [text for text in (wording(scene, rng) for _ in range(3000)) if "robot" in text]
+        return sum(word in text for text in robots) / len(robots)
+
+    for word in ("snow", "photo"):
+        assert said(say, word) == pytest.approx(said(caption, word), abs=0.05)
+    assert said(say, "blue") < 0.8 * said(caption, "blue")
 
 
 def test_every_colour_is_still_said_and_left_unsaid():

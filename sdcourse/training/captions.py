@@ -2,7 +2,8 @@
 
 Guidance exaggerates whatever a text makes more likely, also what the text does not name. Roses have green
 leaves: while a green rose went unsaid as often as a red one, more than half of the roses in watercolour came
-out green. What is left unsaid should therefore be what people would expect.
+out green. What is left unsaid should therefore be what people would expect: a natural colour, nothing worn,
+a photograph, a place where the subject can be seen.
 """
 
 import numpy as np
@@ -18,19 +19,28 @@ HARD_TO_SEE = {
     "city": (),
     "night": ("blue", "purple", "black"),
     "desert": ("orange", "yellow", "brown"),
-    "sunset": ("red", "orange", "pink"),
+    "sunset": ("red", "orange", "yellow", "pink", "purple"),
     "sea": ("blue",),
     "plain": ("white",),
 }
 
 
+# Places where nearly every subject is easily made out; the others are dark, full, or not for all.
+CALM_PLACES = ("meadow", "snow", "beach", "desert", "plain")
+
+
 def visibility(scenes: list[Scene]) -> np.ndarray:
-    """How often each scene should come up, (n,): a quarter as often if its subject is hard to see."""
-    return np.array([0.25 if s.color in HARD_TO_SEE[s.background] else 1.0 for s in scenes])
+    """How often each scene should come up, (n,): a tenth as often if its subject or mount is hard to see."""
+    return np.array([0.1 if _is_hard_to_see(scene) else 1.0 for scene in scenes])
+
+
+def _is_hard_to_see(scene: Scene) -> bool:
+    colors = {scene.color, scene.mount_color} if scene.relation == "riding a horse" else {scene.color}
+    return not colors.isdisjoint(HARD_TO_SEE[scene.background])
 
 
 def say(scene: Scene, rng: np.random.Generator) -> str:
-    """A caption that names a colour rather if it is unusual (Grice, 1975, "Logic and Conversation")."""
+    """A caption that rather names what is unusual (Grice, 1975, "Logic and Conversation")."""
     while True:
         said = describe(scene, rng)
         if rng.random() < _aptness(said, scene):
@@ -44,8 +54,24 @@ def _aptness(said: Caption, scene: Scene) -> float:
         usual = scene.color in NATURAL_COLORS[scene.subject]
         if usual == ("color" in said.named):
             aptness *= 0.5 if usual else 0.1
-    if said.named & {"hat", "any hat"}:
-        usual = scene.hat_color == "white"  # so that "a hat" is often a white one, to be taken away again
-        if usual == ("hat_color" in said.named):
-            aptness *= 0.5 if usual else 0.75
+        aptness *= 0.3 ** len(_surprises(scene) - _told(said))
+    if "hat_color" in said.named and scene.hat_color == "white":
+        aptness *= 0.5  # so that "a hat" is often a white one, to be taken away again
     return aptness
+
+
+def _surprises(scene: Scene) -> set[str]:
+    """The attributes, besides colours, in which the scene is not what people would expect."""
+    unusual = {
+        "hat": scene.hat != "none",
+        "accessory": scene.accessory != "none",
+        "relation": scene.relation != "none",
+        "background": scene.background not in CALM_PLACES,
+        "style": scene.style != "photograph",
+    }
+    return {attribute for attribute, is_so in unusual.items() if is_so}
+
+
+def _told(said: Caption) -> frozenset[str]:
+    """What the caption speaks of: a hat of any kind counts."""
+    return said.named | {"hat"} if "any hat" in said.named else said.named
