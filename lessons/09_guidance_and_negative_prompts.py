@@ -32,7 +32,7 @@ judge = sdcourse.load_judge()
 # follows the slider, the finished one comes when you let go.
 
 # %% tags=["nbval-ignore-output"]
-explorer = PromptExplorer(pipe, prompt="a photo of a cat wearing a hat in a meadow")
+explorer = PromptExplorer(pipe, prompt="a photo of a cat wearing a hat in a meadow", seed=4)
 explorer
 
 # %% [markdown]
@@ -102,7 +102,7 @@ sdcourse.show_image(
 #
 # What is exaggerated is all that a text makes more likely, also what it does not name. Roses have green leaves, and
 # guidance once made more than half of the roses in watercolour green, though in the gallery fewer than one in ten is. What
-# mended that was not the network but the captions: the ninth round of `sdcourse/weights/pocket-sd/LOG.md` tells.
+# made that better was not the network but the captions: the last two rounds of `sdcourse/weights/pocket-sd/LOG.md` tell.
 #
 # ## When does guidance act?
 #
@@ -163,7 +163,7 @@ sdcourse.show_images(
 
 # %% tags=["nbval-ignore-output"]
 lab = NegativePromptLab(
-    pipe, prompt="a photo of a cat wearing a hat in a meadow", negative_prompt="a white hat", seed=5
+    pipe, prompt="a photo of a cat wearing a hat in a meadow", negative_prompt="a white hat", seed=4
 )
 lab
 
@@ -211,7 +211,7 @@ for scale in (5.0, 1.0):
         )
 
 # %% [markdown]
-# At scale 5 the white hats go, and the cats and most hats stay. At scale 1 nothing changes at all. **Why?** Put 1 into the formula:
+# At scale 5 the white hats go, and the cats and the hats stay. At scale 1 nothing changes at all. **Why?** Put 1 into the formula:
 #
 # $$\epsilon_\text{negative} + 1\,(\epsilon_\text{text} - \epsilon_\text{negative}) = \epsilon_\text{text}$$
 #
@@ -283,25 +283,25 @@ def combine(weighted_prompts, seeds, num_inference_steps=20):
 recipes = {
     "cat + snow": {"a cat": 4.0, "in the snow": 4.0},
     "cat + sunset": {"a cat": 4.0, "at sunset": 4.0},
-    "cat − hat": {"a cat": 6.0, "wearing a hat": -3.0},
+    "cat − balloon": {"a cat": 6.0, "a balloon": -3.0},
 }
 sdcourse.show_images(
     torch.cat([combine(recipe, range(5)) for recipe in recipes.values()]),
     titles=[name for name in recipes for _ in range(5)],
     columns=5,
     size=112,
-    alt="cats in the snow, cats at sunset, and cats of which some still have a hat",
+    alt="cats in the snow, cats at sunset, and cats without balloons",
 )
 
 # %% [markdown]
 # Snow and sunset come with a cat in them. (The black lines across some pictures are a style of the gallery, in the manner
 # of Picasso.) The third recipe is harder to judge by five pictures: "a cat" leaves it open
-# whether it has a hat. How often has it one, and how often with the recipe?
+# whether it has a balloon. How often has it one, and how often with the recipe?
 
 # %% tags=["nbval-ignore-output"]
-for name, recipe in {"a cat": {"a cat": 6.0}, "cat − hat": recipes["cat − hat"]}.items():
+for name, recipe in {"a cat": {"a cat": 6.0}, "cat − balloon": recipes["cat − balloon"]}.items():
     readings = judge.read(combine(recipe, range(40), num_inference_steps=10) * 2 - 1)
-    print(f"{name:10} with a hat: {sum(r['hat'] != 'none' for r in readings) / 40:.0%}")
+    print(f"{name:14} with a balloon: {sum(r['accessory'] == 'balloon' for r in readings) / 40:.0%}")
 
 # %% [markdown]
 # ## What you built
