@@ -24,7 +24,6 @@ HARD_TO_SEE = {
     "plain": ("white",),
 }
 
-
 # Places where nearly every subject is easily made out; the others are dark, full, or not for all.
 CALM_PLACES = ("meadow", "snow", "beach", "desert", "plain")
 
