@@ -102,7 +102,7 @@ sdcourse.show_image(
 #
 # What is exaggerated is all that a text makes more likely, also what it does not name. Roses have green leaves, and
 # guidance once made more than half of the roses in watercolour green, though in the gallery fewer than one in ten is. What
-# made that better was not the network but the captions: the last two rounds of `sdcourse/weights/pocket-sd/LOG.md` tell.
+# made that better was not the network but the captions (ninth and tenth round in `sdcourse/weights/pocket-sd/LOG.md`).
 #
 # ## When does guidance act?
 #
