@@ -1,6 +1,8 @@
 """The hand-built loop against `StableDiffusionPipeline`, and what bad input gets."""
 
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from sdcourse.guidance import classifier_free_guidance, color_loss
 from sdcourse.sampling import (
     SCHEDULERS,
     decode_latents,
+    encode_prompt,
     make_scheduler,
     sample_latents,
     text_to_image,
@@ -130,6 +133,22 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_warning_that_names_the_words(pi
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         text_to_image(pipe, "red " * 75, num_inference_steps=1, progress=False)
+
+
+def test_two_threads_do_not_get_each_others_padding(pipe, monkeypatch):
+    """As when a cell and an explorer draw at once: texts of one length were encoded without their padding."""
+    set_state, prompts = pipe.tokenizer.set_truncation_and_padding, ["a robot", "a hat"]
+
+    def set_slowly(*args, **kwargs):
+        set_state(*args, **kwargs)
+        time.sleep(0.005)  # the other thread comes in
+
+    expected = encode_prompt(pipe.tokenizer, pipe.text_encoder, prompts)
+    monkeypatch.setattr(pipe.tokenizer, "set_truncation_and_padding", set_slowly)
+    with ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(encode_prompt, pipe.tokenizer, pipe.text_encoder, prompts) for _ in range(8)]
+        for encoded in (run.result() for run in runs):
+            assert encoded.shape == expected.shape and (encoded - expected).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Encode the prompt, start from noise, predict the noise with and without the prom
 The result equals that of `StableDiffusionPipeline` with the same weights, seed and scheduler.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import torch
     from diffusers import StableDiffusionPipeline
     from PIL import Image
+
+# A fast tokenizer keeps padding and truncation as its state: of two threads, one would get the other's.
+_tokenizing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -123,13 +127,14 @@ def sample_latents(
 
 def encode_prompt(tokenizer, text_encoder, prompts: Sequence[str]) -> "torch.Tensor":
     """Hidden states of the texts, (n, 77, d). Warns, with the words, where a text is too long."""
-    inputs = tokenizer(
-        list(prompts),
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    )
+    with _tokenizing:
+        inputs = tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
     for prompt in dict.fromkeys(prompts):
         lost = words_cut_off(tokenizer, prompt)
         if lost:
@@ -143,7 +148,8 @@ def encode_prompt(tokenizer, text_encoder, prompts: Sequence[str]) -> "torch.Ten
 
 def words_cut_off(tokenizer, prompt: str) -> str:
     """The end of `prompt` that does not fit into the text encoder's positions; "" if all fits."""
-    ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
+    with _tokenizing:
+        ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
     room = tokenizer.model_max_length - 1  # the end token takes the last place
     return tokenizer.decode(ids[room:-1]).strip() if len(ids) > tokenizer.model_max_length else ""
 
