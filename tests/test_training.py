@@ -375,6 +375,9 @@ torch.manual_seed(0)
 model = torch.nn.Linear(1, 1, bias=False)
 seen = []
 
+def say(*words):  # in one piece: torchrun's processes share a pipe, and print writes word by word there
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
+
 def compute_loss(step):
     seen.append(step)
     x = torch.tensor([[1.0 + step % 2]])  # the first process sees only 1, the second only 2
@@ -388,10 +391,10 @@ with first_alone():  # the second process finds what the first one made
     if not found:
         time.sleep(1)
         made.write_text("")
-print("FOUND", found)
+say("FOUND", found)
 progress = train_for(8, model, compute_loss, folder, 0.1)
-print("WEIGHT", model.weight.item(), "STEPS", sorted(set(s % 2 for s in seen)), seen[:3])
-print("LEFT", not torch.distributed.is_initialized())
+say("WEIGHT", model.weight.item(), "STEPS", sorted(set(s % 2 for s in seen)), seen[:3])
+say("LEFT", not torch.distributed.is_initialized())
 """
 
 
