@@ -199,6 +199,10 @@ def test_scenes_whose_subject_can_hardly_be_seen_come_up_less_often():
     assert cumulative_odds(scenes, visibility(scenes)).tolist() == pytest.approx([1 / 11, 1])
     rider = dict(subject="robot", color="yellow", mount_color="black", background="night")
     assert visibility([Scene(**rider), Scene(**rider, relation="riding a horse")]).tolist() == [1, 0.1]
+    for relation, odds in (("riding a horse", 0.1), ("none", 1)):
+        white = dict(color="white", background="meadow", relation=relation)
+        horses = [Scene("robot", mount_color=color, **white) for color in ("brown", "white")]
+        assert visibility(horses).tolist() == [1, odds]
 
 
 def test_captions_leave_out_what_people_would_expect():

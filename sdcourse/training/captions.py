@@ -29,13 +29,18 @@ CALM_PLACES = ("meadow", "snow", "beach", "desert", "plain")
 
 
 def visibility(scenes: list[Scene]) -> np.ndarray:
-    """How often each scene should come up, (n,): a tenth as often if its subject or mount is hard to see."""
+    """How often each scene should come up, (n,): a tenth as often if its subject or mount is hard to see.
+
+    On a background of its colour, that is, or a rider on a horse of the rider's colour.
+    """
     return np.array([0.1 if _is_hard_to_see(scene) else 1.0 for scene in scenes])
 
 
 def _is_hard_to_see(scene: Scene) -> bool:
-    colors = {scene.color, scene.mount_color} if scene.relation == "riding a horse" else {scene.color}
-    return not colors.isdisjoint(HARD_TO_SEE[scene.background])
+    rides = scene.relation == "riding a horse"
+    colors = {scene.color, scene.mount_color} if rides else {scene.color}
+    lost_on_the_horse = rides and scene.color == scene.mount_color
+    return lost_on_the_horse or not colors.isdisjoint(HARD_TO_SEE[scene.background])
 
 
 def say(scene: Scene, rng: np.random.Generator) -> str:
@@ -52,8 +57,8 @@ def _aptness(said: Caption, scene: Scene) -> float:
     if "subject" in said.named:
         usual = scene.color in NATURAL_COLORS[scene.subject]
         if usual == ("color" in said.named):
-            aptness *= 0.5 if usual else 0.1
-        aptness *= 0.3 ** len(_surprises(scene) - _told(said))
+            aptness *= 0.5 if usual else 0.03
+        aptness *= 0.1 ** len(_surprises(scene) - _told(said))
     if "hat_color" in said.named and scene.hat_color == "white":
         aptness *= 0.5  # so that "a hat" is often a white one, to be taken away again
     return aptness
