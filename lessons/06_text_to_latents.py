@@ -394,7 +394,7 @@ for prompt, pictures in drawn.items():
         print(f"    {attribute:12}", ", ".join(f"{value} {n}" for value, n in counts))
 
 # %% [markdown]
-# A rabbit that rides is new, and comes no less often than a cat that rides, which the judge takes for a collie at times.
+# A rabbit that rides is new, and comes nearly as often as a cat that rides; the judge takes some of the rabbits for cats.
 # The model knows riding from other riders and
 # rabbits from standing ones, and cross-attention lets both words speak. A giraffe is not a new combination but a new
 # word. The snow is understood; the word falls into pieces that no caption has together, and what the encoder makes of them
