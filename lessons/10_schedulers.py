@@ -170,7 +170,7 @@ sdcourse.show_images(
     titles=[f"{name}, {steps} steps" for steps in (5, 25) for name in names],
     columns=6,
     size=112,
-    alt="an astronaut on a horse: with 5 steps that of PNDM is a blot; with 25 the four without fresh noise are alike, and those of DDPM and Euler ancestral are on a beach",
+    alt="an astronaut on a horse: with 5 steps that of PNDM is a blot; with 25 the four without fresh noise are alike, on a beach, and those of DDPM and Euler ancestral are on a meadow",
 )
 
 # %% [markdown]
@@ -225,11 +225,10 @@ sdcourse.show_image(
 )
 
 # %% [markdown]
-# With 4 steps the schedulers differ: DDIM and Euler are right more often than DPM++ and those that add noise, while by the
-# distance all but PNDM are about as near as other drawings. By 8 steps DDIM, Euler and DPM++ are where they stay, and by 20
-# those that add noise are there too, as far as 40 pictures can tell. (DDPM and Euler ancestral have the same numbers because they draw
-# the same pictures.) PNDM needs more than 20. So a scheduler does not draw better pictures
-# than another; it draws them sooner.
+# With 4 steps all but PNDM are right in about seven of ten pictures, and by the distance about as near as other
+# drawings. By 8 steps DDIM, Euler and DPM++ are where they stay, and by 20 those that add noise are there too, as far
+# as 40 pictures can tell. (DDPM and Euler ancestral have the same numbers because they draw the same pictures.) PNDM
+# needs more than 20. So a scheduler does not draw better pictures than another; it draws them sooner.
 #
 # ## What does a step cost?
 #
@@ -288,7 +287,7 @@ sdcourse.show_images(
     titles=titles,
     columns=3,
     size=128,
-    alt="three equal pictures; then six astronauts on horses, three of them in other places or styles",
+    alt="three equal pictures, on a beach; then six astronauts on horses on a meadow, one of them in coarse pixels and one in white",
 )
 
 # %% [markdown]
