@@ -27,7 +27,7 @@ image = sdcourse.text_to_image(pipe, prompt, guidance_scale=5.0, seed=57)[0]
 sdcourse.show_image(
     image,
     title=f"{prompt} · scale 5 · seed 57",
-    alt="an astronaut in an orange suit on a black horse in the snow, all a little blurred",
+    alt="an astronaut in an orange suit on a black horse on a plain grey ground, all a little blurred",
 )
 
 # %% [markdown]
@@ -50,7 +50,7 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Same prompt, six seeds: the seed chooses the noise that drawing starts from, and with it the layout.
+# Same prompt, six seeds: the seed chooses the noise that drawing starts from, and with it what the prompt leaves open, here above all the place.
 #
 # ## Say what you want
 #
@@ -84,7 +84,7 @@ for attribute in ("subject", "color", "hat", "accessory", "background", "style")
 prompts = ["a penguin", "a zebra in the snow", "quantum mechanics"]
 images = sdcourse.text_to_image(pipe, prompts, guidance_scale=5.0, seed=3)
 sdcourse.show_images(
-    images, titles=prompts, alt="subjects that the model does know, in place of the unknown ones"
+    images, titles=prompts, alt="an orange squirrel, a dark heap in the snow, a small figure in a white hat"
 )
 
 # %% [markdown]

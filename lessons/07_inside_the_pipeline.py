@@ -69,10 +69,9 @@ height = pipe.unet.config.sample_size * pipe.vae_scale_factor
 print(pipe.unet.config.sample_size, "latents a side, times", pipe.vae_scale_factor, "gives", height, "pixels")
 
 # %% [markdown]
-# (Other sizes work too, as far as the layers are concerned: they are convolutions and attention, which take any.)
-#
 # From the UNet, which knows the size of the latents that it was trained on, and from the VAE, which halves a picture once
-# for every block but the last. The factor is computed from the VAE's shape:
+# for every block but the last. (Other sizes work too, as far as the layers are concerned: they are convolutions and
+# attention, which take any.) The factor is computed from the VAE's shape:
 
 # %%
 blocks = len(pipe.vae.config.block_out_channels)

@@ -123,7 +123,7 @@ print("the noise is scaled by", float(scheduler.init_noise_sigma))
 
 # %% [markdown]
 # `init_noise_sigma` is 1 for DDIM. Other schedulers count noise in other units: Euler's latents are the clean ones plus
-# noise of a deviation that begins at about 14.6 here. So a loop that works with both multiplies the first noise by
+# noise of a deviation that begins at about 11.7 here. So a loop that works with both multiplies the first noise by
 # `init_noise_sigma`, and calls `scale_model_input` before each prediction, which divides the latents down to the size
 # that the UNet was trained on. For DDIM both change nothing.
 #
@@ -282,7 +282,7 @@ axes.set(
 )
 sdcourse.show_image(
     figure,
-    alt="the length of the guidance direction over the timesteps: a peak near 700, a higher one shortly before the end",
+    alt="the length of the guidance direction over the timesteps: a small peak near 800, a higher one near 650, the highest shortly before the end",
 )
 
 # %%
@@ -292,8 +292,8 @@ print("the prompt pulls hardest in the", "first" if hardest > 500 else "second",
 
 # %% [markdown]
 # At the noisiest steps both predictions are almost the noise itself, and the text changes little of them: a small push at
-# a moment when the whole layout is still open. A first peak lies near $t=700$, where the guesses above change their
-# colours. Then the curve falls, rises to its highest point, and falls once more at the very end. The late pushes are
+# a moment when the whole layout is still open. A small peak lies near $t=800$, a higher one near $t=650$, where the
+# guesses above change their colours. Then the curve falls, rises to its highest point, and falls once more at the very end. The late pushes are
 # long, and move only details.
 #
 # ## Three mistakes, on purpose

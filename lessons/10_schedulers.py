@@ -117,8 +117,8 @@ print(f"σ: {euler.sigmas[0]:.1f} at first, {euler.sigmas[-2]:.2f} before the la
 print(f"init_noise_sigma: {euler.init_noise_sigma:.1f}, and {ddim.init_noise_sigma:.1f} for DDIM")
 
 # %% [markdown]
-# The first noise has to be as large as the first $\sigma$ says: it is multiplied by `init_noise_sigma`, which is 1 for
-# schedulers that do not rescale. And the network was not trained on latents of that size. `scale_model_input` divides by
+# The first noise has to be as large as the noisiest latents: it is multiplied by `init_noise_sigma`, which is
+# $\sqrt{\sigma^2+1}$ here, and 1 for schedulers that do not rescale. And the network was not trained on latents of that size. `scale_model_input` divides by
 # $\sqrt{\sigma^2+1} = 1/\sqrt{\bar\alpha_t}$ before each prediction, which undoes the division above; for DDIM it does nothing.
 
 # %%
@@ -143,8 +143,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# The same step in different units. The pictures are only nearly alike because the two schedulers of `diffusers` visit
-# slightly different timesteps.
+# The same step in different units. The pictures are only nearly alike because Euler's last step goes down to no noise at
+# all, DDIM's to the lowest level of training, σ = 0.03.
 #
 # ## Six schedulers, the same noise
 #
@@ -170,7 +170,7 @@ sdcourse.show_images(
     titles=[f"{name}, {steps} steps" for steps in (5, 25) for name in names],
     columns=6,
     size=112,
-    alt="an astronaut on a horse: with 5 steps that of PNDM is a blot; with 25 the four without fresh noise are alike, on a beach, and those of DDPM and Euler ancestral are on a meadow",
+    alt="an astronaut on a horse: with 5 steps that of PNDM is blurred and glaring; with 25 the four without fresh noise are alike, on a beach, and those of DDPM and Euler ancestral are on a meadow",
 )
 
 # %% [markdown]
@@ -221,14 +221,14 @@ for axes, (title, values) in zip(
 axes.legend(ncols=2)
 sdcourse.show_image(
     figure,
-    alt="over the steps, a curve for each scheduler: PNDM far off until 20 steps, the others close together from 8 on",
+    alt="over the steps, a curve for each scheduler: PNDM far off at 4 and 8; DDPM and Euler ancestral behind the rest at 8, level at 20",
 )
 
 # %% [markdown]
 # With 4 steps all but PNDM are right in about seven of ten pictures, and by the distance about as near as other
 # drawings. By 8 steps DDIM, Euler and DPM++ are where they stay, and by 20 those that add noise are there too, as far
 # as 40 pictures can tell. (DDPM and Euler ancestral have the same numbers because they draw the same pictures.) PNDM
-# needs more than 20. So a scheduler does not draw better pictures than another; it draws them sooner.
+# is still a little behind at 20. So a scheduler does not draw better pictures than another; it draws them sooner.
 #
 # ## What does a step cost?
 #
@@ -251,8 +251,9 @@ for name in names:
     print(f"{name:9} {seconds[name] / seconds['ddim']:.2f} times the time of ddim")
 
 # %% [markdown]
-# A step costs what the UNet costs; the scheduler's arithmetic on 256 numbers is next to nothing. (Small differences are the
-# unrest of the clock: run it again, and the order changes.) Time is the number of predictions.
+# A step costs what the UNet costs; the scheduler's arithmetic on 256 numbers is next to nothing. (Differences
+# like those above are mostly other work on the machine: run it again, and the order changes. Only PNDM really does more:
+# 21 predictions.) Time is the number of predictions.
 #
 # ## The same picture twice
 #
@@ -302,7 +303,7 @@ sdcourse.show_images(
 # | DDIM, Euler | no | nothing | 4 to 8 steps |
 # | DPM++ | no | one prediction | 4 to 8 steps |
 # | DDPM, Euler ancestral | yes | nothing | 8 to 20 steps |
-# | PNDM | no | three predictions | more than 20 steps |
+# | PNDM | no | three predictions | 20 steps or more |
 #
 # For Stable Diffusion 1.5, 20 to 50 steps are usual.
 #
