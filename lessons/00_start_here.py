@@ -50,7 +50,8 @@ sdcourse.show_images(
 )
 
 # %% [markdown]
-# Same prompt, six seeds: the seed chooses the noise that drawing starts from, and with it what the prompt leaves open, here above all the place.
+# Same prompt, six seeds: the seed chooses the noise that drawing starts from, and with it what the prompt leaves open,
+# here above all the place.
 #
 # ## Say what you want
 #

@@ -291,10 +291,10 @@ hardest = history[pull.index(max(pull))]["t"]
 print("the prompt pulls hardest in the", "first" if hardest > 500 else "second", "half of the timesteps")
 
 # %% [markdown]
-# At the noisiest steps both predictions are almost the noise itself, and the text changes little of them: a small push at
-# a moment when the whole layout is still open. A small peak lies near $t=800$, a higher one near $t=650$, where the
-# guesses above change their colours. Then the curve falls, rises to its highest point, and falls once more at the very end. The late pushes are
-# long, and move only details.
+# At the noisiest steps both predictions are almost the noise itself, and the text changes little of them: a small push
+# at a moment when the whole layout is still open. A small peak lies near $t=800$, a higher one near $t=650$, where the
+# guesses above change their colours. Then the curve falls, rises to its highest point, and falls once more at the very
+# end. The late pushes are long, and move only details.
 #
 # ## Three mistakes, on purpose
 #

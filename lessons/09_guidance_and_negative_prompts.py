@@ -153,8 +153,9 @@ sdcourse.show_images(
 
 # %% [markdown]
 # Guided in the first half, the pictures are those that are guided everywhere; guided in the second half only, they are
-# nearly those of scale 1, drawn more firmly, a dog now and then in another colour. So the first half decides most of what is in a picture. A loop that guides in an interval only
-# can leave out the second prediction elsewhere, and keeps more variety (Kynkäänniemi et al., 2024).
+# nearly those of scale 1, drawn more firmly, a dog now and then in another colour. So the first half decides most of
+# what is in a picture. A loop that guides in an interval only can leave out the second prediction elsewhere, and keeps
+# more variety (Kynkäänniemi et al., 2024).
 #
 # ## The negative prompt is a one-line change
 #

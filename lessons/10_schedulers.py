@@ -118,8 +118,9 @@ print(f"init_noise_sigma: {euler.init_noise_sigma:.1f}, and {ddim.init_noise_sig
 
 # %% [markdown]
 # The first noise has to be as large as the noisiest latents: it is multiplied by `init_noise_sigma`, which is
-# $\sqrt{\sigma^2+1}$ here, and 1 for schedulers that do not rescale. And the network was not trained on latents of that size. `scale_model_input` divides by
-# $\sqrt{\sigma^2+1} = 1/\sqrt{\bar\alpha_t}$ before each prediction, which undoes the division above; for DDIM it does nothing.
+# $\sqrt{\sigma^2+1}$ here, and 1 for schedulers that do not rescale. And the network was not trained on latents of that
+# size. `scale_model_input` divides by $\sqrt{\sigma^2+1} = 1/\sqrt{\bar\alpha_t}$ before each prediction, which undoes
+# the division above; for DDIM it does nothing.
 
 # %%
 by_euler = noise * euler.init_noise_sigma
@@ -251,9 +252,9 @@ for name in names:
     print(f"{name:9} {seconds[name] / seconds['ddim']:.2f} times the time of ddim")
 
 # %% [markdown]
-# A step costs what the UNet costs; the scheduler's arithmetic on 256 numbers is next to nothing. (Differences
-# like those above are mostly other work on the machine: run it again, and the order changes. Only PNDM really does more:
-# 21 predictions.) Time is the number of predictions.
+# A step costs what the UNet costs; the scheduler's arithmetic on 256 numbers is next to nothing. (Differences like those
+# above are mostly other work on the machine: run it again, and the order changes. Only PNDM really does more: 21
+# predictions.) Time is the number of predictions.
 #
 # ## The same picture twice
 #
