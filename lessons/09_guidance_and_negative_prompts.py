@@ -298,8 +298,8 @@ sdcourse.show_images(
 
 # %% [markdown]
 # Snow and sunset come with a cat in them. (The black lines across some pictures are a style of the gallery, in the manner
-# of Picasso.) The third recipe leads away from orange, and not to just any other colour: away from orange is towards its
-# opposite, blue. Five pictures could be chance, and "a cat" alone leaves the colour open. How often is the cat orange or
+# of Picasso.) The third recipe leads away from orange, and lands not on just any other colour but on its opposite: five
+# blue cats. Five pictures could be chance, and "a cat" alone leaves the colour open. How often is the cat orange or
 # blue without the recipe and with it, and is it still a cat?
 
 # %% tags=["nbval-ignore-output"]

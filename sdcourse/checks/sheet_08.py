@@ -1016,7 +1016,7 @@ init_noise = Quiz(
     (
         Choice(
             "The scaling of noise and input",
-            "Euler counts noise in units in which the first level is about 14.6: init_noise_sigma and "
+            "Euler counts noise in units in which the first level is about 11.7: init_noise_sigma and "
             "scale_model_input translate.",
             right=True,
         ),
